@@ -1,0 +1,368 @@
+"""From kernel source text to machine code, kept on disk, and the calls into it.
+
+The road of one kernel: its text is written to a file named by the hash of the text,
+Numba compiles that file, and the machine code goes into an object file beside it. A
+later process links the object file and imports neither Numba nor the kernel's module,
+which is why a warm start takes milliseconds.
+
+An object file is used only if its checksum holds, every symbol it calls exists, and
+it was made by the same Numba, LLVM, `lang` and CPU; anything else is compiled again.
+All files are written under a temporary name and renamed, so that any number of
+processes can fill one cache.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import CompileError, message
+
+_HERE = Path(__file__).parent
+_MAGIC = b"numtensor object 1\n"
+_lock = threading.RLock()
+_kernels: dict[str, Kernel] = {}
+_alive: list[Any] = []  # what the addresses in use belong to
+
+#: what this process did: kernels compiled, kernels linked from disk, seconds spent
+statistics = {"compiled": 0, "linked": 0, "seconds": 0.0}
+
+#: called as listener(name, seconds or None) before and after each compilation
+listeners: list[Callable[[str, float | None], None]] = []
+
+
+class Kernel:
+    """Machine code: `address` to call, `path` of the Python source it came from."""
+
+    __slots__ = ("name", "address", "path")
+
+    def __init__(self, name: str, address: int, path: Path) -> None:
+        self.name = name
+        self.address = address
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name} from {self.path}>"
+
+
+def cache_dir() -> Path:
+    """Return the folder of kernel sources and object files.
+
+    NUMTENSOR_CACHE_DIR, or the user's cache folder. Where that cannot be written, a
+    private temporary folder serves for this process.
+    """
+    return _cache_dir(os.environ.get("NUMTENSOR_CACHE_DIR"))
+
+
+@functools.lru_cache(maxsize=8)
+def _cache_dir(override: str | None) -> Path:
+    if override:
+        folder = Path(override)
+    else:
+        import platformdirs
+
+        folder = Path(platformdirs.user_cache_dir("numtensor", appauthor=False))
+    folder = folder.expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="numtensor-"))
+    return folder
+
+
+@functools.cache
+def _llvm():
+    """Return llvmlite's binding and the engine that holds linked object files."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    if sys.platform.startswith("linux"):
+        llvm.load_library_permanently("libm.so.6")
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    return llvm, engine
+
+
+@functools.cache
+def _toolchain() -> str:
+    """Return a digest of all that machine code depends on besides its source."""
+    llvm, _ = _llvm()
+    settings = {k: v for k, v in os.environ.items() if k.startswith("NUMBA_CPU")}
+    parts = [
+        importlib.metadata.version("numba"),
+        importlib.metadata.version("llvmlite"),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        os.environ.get("NUMBA_OPT", ""),
+        json.dumps(settings, sort_keys=True),
+        sys.implementation.cache_tag or "",
+        (_HERE / "lang.py").read_text(),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that no reader ever sees half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(name: str, source: str) -> Kernel:
+    """Return the kernel that `source` defines under the function name `name`.
+
+    Raises CompileError, with the path of the source, where Numba refuses it.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    key = f"{name}_{digest}"
+    kernel = _kernels.get(key)
+    if kernel is None:
+        with _lock:
+            kernel = _kernels.get(key)
+            if kernel is None:
+                path = cache_dir() / f"{key}.py"
+                if not path.exists() or path.read_text() != source:
+                    write_atomically(path, source.encode())
+                address = _code(name, path, source, _KERNEL)
+                kernel = _kernels[key] = Kernel(name, address, path)
+    return kernel
+
+
+# The C signatures that Numba is asked for: kernels, Python functions, the spreader.
+_KERNEL, _FASTCALL, _SPREAD = "kernel", "fastcall", "spread"
+
+
+def _signature(kind: str):
+    from numba import types as nb
+
+    slots = nb.CPointer(nb.int64)
+    return {
+        _KERNEL: nb.void(slots, nb.int64, nb.int64),
+        _FASTCALL: nb.int64(nb.int64, slots, nb.int64),
+        _SPREAD: nb.void(nb.int64, nb.int64, nb.int64, nb.int64),
+    }[kind]
+
+
+def _code(name: str, path: Path, source: str, kind: str) -> int:
+    """Return the address of function `name` of the source, from disk or from Numba."""
+    tag = hashlib.sha256(f"{_toolchain()}\0{kind}\0{source}".encode()).hexdigest()
+    stored = cache_dir() / f"{path.stem}_{name}_{tag[:16]}.o"
+    address = _link(stored, tag)
+    if address is None:
+        address = _compile(name, path, source, kind, stored, tag)
+    return address
+
+
+def _link(stored: Path, tag: str) -> int | None:
+    """Link an object file; None if it is missing, damaged or not ours."""
+    try:
+        blob = stored.read_bytes()
+        if not blob.startswith(_MAGIC):
+            return None
+        checksum, header, code = blob[len(_MAGIC) :].split(b"\n", 2)
+        if hashlib.sha256(header + code).hexdigest().encode() != checksum:
+            return None
+        facts = json.loads(header)
+        if facts["tag"] != tag:
+            return None
+        symbol, needs = facts["symbol"], facts["needs"]
+    except (OSError, ValueError, KeyError):
+        return None
+    llvm, engine = _llvm()
+    # LLVM ends the process on a symbol it cannot resolve: look each one up first
+    if any(llvm.address_of_symbol(s) is None for s in needs):
+        _numba_symbols()
+        if any(llvm.address_of_symbol(s) is None for s in needs):
+            return None
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    statistics["linked"] += 1
+    return engine.get_function_address(symbol) or None
+
+
+def _numba_symbols() -> None:
+    """Make Numba register the helpers that its machine code may call."""
+    from numba.core.registry import cpu_target
+    from numba.core.runtime import rtsys
+    from numba.np.ufunc import parallel
+
+    rtsys.initialize(cpu_target.target_context)
+    parallel._launch_threads()
+
+
+def _compile(
+    name: str, path: Path, source: str, kind: str, stored: Path, tag: str
+) -> int:
+    import numba
+
+    for listener in listeners:
+        listener(name, None)
+    start = time.perf_counter()
+    module = types.ModuleType(f"numtensor.compiled.{path.stem}")
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+        function = numba.cfunc(_signature(kind), error_model="numpy")(
+            getattr(module, name)
+        )
+    except Exception as error:
+        raise CompileError(
+            message(
+                "compile",
+                f"kernel {name!r}, which Numba {numba.__version__} refuses",
+                "source that compiles",
+                f"Read {path}; the cause follows from the error above.",
+            )
+        ) from error
+    library = function._library
+    needs = sorted(
+        f.name
+        for f in library._final_module.functions
+        if f.is_declaration and not f.name.startswith("llvm.")
+    )
+    facts = {"tag": tag, "symbol": function._wrapper_name, "needs": needs}
+    header = json.dumps(facts).encode()
+    code = library._get_compiled_object()
+    checksum = hashlib.sha256(header + code).hexdigest().encode()
+    write_atomically(stored, _MAGIC + checksum + b"\n" + header + b"\n" + code)
+    _alive.append(function)
+    seconds = time.perf_counter() - start
+    statistics["compiled"] += 1
+    statistics["seconds"] += seconds
+    for listener in listeners:
+        listener(name, seconds)
+    return function.address
+
+
+class _MethodDef(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]
+
+
+_METH_FASTCALL = 0x0080
+
+
+def _runner_code(name: str, kind: str) -> int:
+    path = _HERE / "runners.py"
+    return _code(name, path, path.read_text(), kind)
+
+
+@functools.cache
+def runner(name: str) -> Callable[..., None]:
+    """Return `serial` or `serial_float` of `runners` as a Python callable.
+
+    They take (kernel address, n, *slots) and are called with the interpreter lock
+    held, which is right for what takes microseconds.
+    """
+    with _lock:
+        address = _runner_code(name, _FASTCALL)
+        method = _MethodDef(name.encode(), address, _METH_FASTCALL, None)
+        _alive.append(method)
+        create = ctypes.pythonapi.PyCFunction_NewEx
+        create.restype = ctypes.py_object
+        create.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
+        # `self` is None, which the function returns
+        return create(ctypes.addressof(method), None, "numtensor.kernels")
+
+
+@functools.cache
+def _threaded() -> Callable[[int, int, int, int], None]:
+    with _lock:
+        from numba.np.ufunc import parallel
+
+        parallel._launch_threads()
+        address = _runner_code("threaded", _SPREAD)
+        kind = ctypes.CFUNCTYPE(
+            None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
+        )
+        return kind(address)  # ctypes releases the interpreter lock
+
+
+_threads: list[int] = []
+_one_at_a_time = threading.Lock()
+_SLOTS = ctypes.c_int64 * 32
+
+
+def num_threads() -> int:
+    """Return how many threads one kernel may use."""
+    if not _threads:
+        wanted = os.environ.get("NUMTENSOR_NUM_THREADS", "")
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
+        limit = cores or os.cpu_count() or 1
+        numba_limit = os.environ.get("NUMBA_NUM_THREADS", "")
+        if numba_limit.isdigit() and int(numba_limit) > 0:
+            limit = min(limit, int(numba_limit))
+        count = int(wanted) if wanted.isdigit() and int(wanted) > 0 else limit
+        _threads.append(min(count, limit))
+    return _threads[0]
+
+
+def set_num_threads(count: int) -> None:
+    """Let one kernel use at most `count` threads; 1 runs everything serially.
+
+    Raises ValueError below 1 or above the number of cores this process may use.
+    """
+    num_threads()
+    _threads[0] = count
+
+
+def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:
+    """Run a kernel over [0, n) on all threads, in chunks of at least `grain`.
+
+    Two Python threads never spread work at once: the second runs its kernel alone,
+    since some of Numba's threading layers end the process otherwise.
+    """
+    count = num_threads()
+    packed = _SLOTS(*slots)
+    place = ctypes.addressof(packed)
+    chunk = max(grain, -(-n // (count * 4)))
+    if count > 1 and n > chunk and _one_at_a_time.acquire(blocking=False):
+        try:
+            if count != _numba_threads():
+                _set_numba_threads(count)
+            _threaded()(address, place, n, chunk)
+        finally:
+            _one_at_a_time.release()
+    else:
+        _plain_call(address)(place, 0, n)
+
+
+def _numba_threads() -> int:
+    import numba
+
+    return numba.get_num_threads()
+
+
+def _set_numba_threads(count: int) -> None:
+    import numba
+
+    numba.set_num_threads(count)
+
+
+@functools.lru_cache(maxsize=4096)
+def _plain_call(address: int) -> Callable[[int, int, int], None]:
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+    return kind(address)

@@ -1,0 +1,1 @@
+"""Loop nests printed as Python for the CPU, and the families written by hand."""

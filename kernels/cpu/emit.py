@@ -1,0 +1,412 @@
+"""Prints loop nests as the source of CPU kernels.
+
+What comes out is one self-contained function per file, written to be read: loads,
+then one line per operation, then stores. Text only: compiles nothing, and so imports
+neither Numba nor LLVM.
+"""
+
+from __future__ import annotations
+
+from .. import mathlib
+from ..expr import Expr, Printer, cast, var
+from ..loops import ANY, SEGMENT, ZERO, Nest, Operand, Reduction
+
+_INDENT = "    "
+
+
+class Source:
+    """Lines of one kernel at their indentation."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.depth = 1
+        self.calls: set[str] = set()
+
+    def add(self, *lines: str) -> None:
+        self.lines += [_INDENT * self.depth + line for line in lines]
+
+    def open(self, line: str) -> None:
+        self.add(line)
+        self.depth += 1
+
+    def close(self) -> None:
+        self.depth -= 1
+
+
+def emit(nest: Nest) -> tuple[str, int]:
+    """Return the source of `nest` and the cost of one point, in additions."""
+    source = Source()
+    cost = _FORMS[nest.form](nest, source)
+    return _file(nest, source), cost
+
+
+def _file(nest: Nest, source: Source) -> str:
+    slots: list[str] = []
+    reads: list[str] = []
+    operands = [s.operand for s in nest.stores]
+    operands += [r.operand for r in nest.reductions]
+    operands += nest.inputs
+    for operand in operands:
+        slots.append(f'{operand.name}_at = pointer("{operand.dtype}", {len(slots)})')
+        reads.append(f"{operand.name} = {operand.name}_at(args)")
+    # the flat form leaves the table's slot unused, so that callers pass the same
+    # arguments whatever the form
+    skip = 1 if nest.form == "flat" else 0
+    if not skip:
+        slots.append(f'table_at = pointer("int64", {len(slots)})')
+        reads.append("table = table_at(args)")
+    words = {"pointer"}
+    for name, dtype in nest.scalars:
+        slots.append(f'{name}_at = scalar("{dtype}", {len(slots) + skip})')
+        reads.append(f"{name} = {name}_at(args)")
+        words.add("scalar")
+    words |= source.calls - {"math"}
+    title = ", ".join(f"{o.name} {o.dtype} ({o.step})" for o in operands)
+    text = [f'"""{nest.name}, {nest.form}: {title}."""', ""]
+    if "math" in source.calls:
+        text += ["import math", ""]
+    text += ["from numtensor.kernels.lang import (", *_names(words), ")", ""]
+    text += slots
+    text += ["", "", f"def {nest.name}(args, lo, hi):"]
+    text += [_INDENT + line for line in reads]
+    text += source.lines
+    return "\n".join(text) + "\n"
+
+
+def _names(words: set[str]) -> list[str]:
+    return [f"{_INDENT}{word}," for word in sorted(words)]
+
+
+def _print_body(
+    nest: Nest, source: Source, loads: dict[str, str], results: list[tuple[str, Expr]]
+) -> int:
+    """Print loads, the expressions, and `target = value` for each result."""
+    printer = Printer(mathlib.expand)
+    for name, place in loads.items():
+        source.add(f"{name} = {place}")
+    names = [(target, printer.name(value)) for target, value in results]
+    source.add(*printer.lines)
+    source.calls |= printer.calls
+    for target, name in names:
+        source.add(target.format(name))
+    # a primitive costs about a quarter of a load, measured on add against exp
+    return len(nest.moving) + printer.cost // 4
+
+
+def _hoisted(nest: Nest, source: Source, starts: bool) -> None:
+    """Load what stays the same along the innermost loop before it begins."""
+    for operand in nest.inputs:
+        if operand.step == ZERO:
+            place = f"{operand.name}_start" if starts else "0"
+            source.add(f"{operand.value} = {operand.name}[{place}]")
+
+
+def _place(operand: Operand, index: str, starts: bool) -> str:
+    if operand.step == ANY:
+        index = f"{index} * {operand.name}_step"
+    elif operand.step == ZERO:
+        return f"{operand.name}[{operand.name}_start]" if starts else "x[0]"
+    return f"{operand.name}[{f'{operand.name}_start + ' if starts else ''}{index}]"
+
+
+def _loads(nest: Nest, index: str, starts: bool) -> dict[str, str]:
+    return {
+        o.value: _place(o, index, starts) for o in nest.inputs if o.step != ZERO
+    }
+
+
+def _stores(nest: Nest, index: str, starts: bool) -> list[tuple[str, Expr]]:
+    return [
+        (_place(s.operand, index, starts) + " = {}", s.value) for s in nest.stores
+    ]
+
+
+def _steps(nest: Nest, source: Source, first: int) -> None:
+    for k, operand in enumerate(nest.moving):
+        if operand.step == ANY:
+            source.add(f"{operand.name}_step = table[{first + k}]")
+
+
+def _walk(
+    nest: Nest, source: Source, count: str, first: str, base: str, into: str
+) -> None:
+    """Print the loop that adds the position `left` in some dims to the starts."""
+    width = len(nest.moving) + 1
+    source.calls.add("udiv")
+    source.open(f"for d in range({count}):")
+    source.add(
+        f"entry = {first} + d * {width}",
+        "quotient = udiv(left, table[entry])",
+        "at = left - quotient * table[entry]",
+        "left = quotient",
+    )
+    for k, operand in enumerate(nest.moving):
+        name = f"{operand.name}_{into}"
+        source.add(f"{name} += at * table[entry + {k + 1}]")
+    source.close()
+
+
+def _flat(nest: Nest, source: Source) -> int:
+    _hoisted(nest, source, starts=False)
+    source.open("for i in range(lo, hi):")
+    cost = _print_body(
+        nest, source, _loads(nest, "i", False), _stores(nest, "i", False)
+    )
+    source.close()
+    return cost
+
+
+def _strided(nest: Nest, source: Source) -> int:
+    moving = nest.moving
+    count = len(moving)
+    first = 2 + count
+    source.calls.add("udiv")
+    source.add("n = table[0]  # length of the innermost loop")
+    _steps(nest, source, 2)
+    source.add(f"rows = table[{first}]  # of the dimension around it")
+    for k, operand in enumerate(moving):
+        source.add(f"{operand.name}_row = table[{first + 1 + k}]")
+    source.add("i = lo")
+    source.open("while i < hi:")
+    source.add(
+        "index = udiv(i, n)",
+        "column = i - index * n",
+        "left = udiv(index, rows)",
+        "row = index - left * rows",
+    )
+    for operand in moving:
+        source.add(f"{operand.name}_start = row * {operand.name}_row")
+    _walk(nest, source, "table[1] - 1", str(first + 1 + count), "", "start")
+    source.open("while row < rows and i < hi:")
+    source.add("stop = min(n, column + hi - i)")
+    _hoisted(nest, source, starts=True)
+    source.open("for j in range(column, stop):")
+    cost = _print_body(nest, source, _loads(nest, "j", True), _stores(nest, "j", True))
+    source.close()
+    source.add("i += stop - column", "column = 0", "row += 1")
+    for operand in moving:
+        source.add(f"{operand.name}_start += {operand.name}_row")
+    source.close()
+    source.close()
+    return cost
+
+
+def _identity(reduction: Reduction, dtype: str, source: Source) -> str:
+    text = reduction.combine.identity(dtype)
+    if "math." in text:
+        source.calls.add("math")
+    if "(" in text:
+        source.calls.add(dtype)
+    return text
+
+
+def _join(reduction: Reduction, dtype: str, a: str, b: str, source: Source) -> str:
+    """Source that joins two values: a word of `lang`, or integers by select."""
+    name = reduction.combine.name
+    if name in ("max", "min") and dtype == "bool":
+        return f"{a} | {b}" if name == "max" else f"{a} & {b}"
+    if name in ("max", "min") and not dtype.startswith("float"):
+        source.calls.add("where")
+        return f"where({b} {'>' if name == 'max' else '<'} {a}, {b}, {a})"
+    template = reduction.combine.part
+    word = template.partition("(")[0]
+    if word.isidentifier():
+        source.calls.add(word)
+    return template.format(a, b)
+
+
+def _finish(reduction: Reduction, total: str, dtype: str, source: Source) -> str:
+    """Print what turns a total into the stored value; return its name."""
+    value = var(total, dtype)
+    if reduction.finish is not None:
+        value = reduction.finish(value)
+    printer = Printer(mathlib.expand)
+    name = printer.name(cast(value, reduction.operand.dtype))
+    source.add(*printer.lines)
+    source.calls |= printer.calls
+    return name
+
+
+def _inner(nest: Nest, source: Source) -> int:
+    moving = nest.moving
+    width = len(moving) + 1
+    source.calls.add("udiv")
+    source.add(
+        "n = table[0]  # length of the innermost loop",
+        "total = table[1]  # reduced elements",
+        "blocks = table[2]  # tasks that share one result",
+        "block = table[3]",
+    )
+    _steps(nest, source, 6)
+    source.add(f"outer = {6 + len(moving)} + table[4] * {width}")
+    source.open("for task in range(lo, hi):")
+    source.add("left = udiv(task, blocks)", "i = (task - left * blocks) * block")
+    for operand in moving:
+        source.add(f"{operand.name}_base = 0")
+    _walk(nest, source, "table[4]", str(6 + len(moving)), "", "base")
+    source.add("end = min(total, i + block)")
+    for r in nest.reductions:
+        wide = r.combine.total_dtype(r.value.dtype)
+        source.add(f"{r.operand.name}_total = {_identity(r, wide, source)}")
+    source.open("while i < end:")
+    source.add("left = udiv(i, n)", "column = i - left * n")
+    for operand in moving:
+        source.add(f"{operand.name}_start = {operand.name}_base")
+    _walk(nest, source, "table[5]", "outer", "", "start")
+    source.add(f"stop = min(n, column + min(end - i, {SEGMENT}))")
+    for r in nest.reductions:
+        text = _identity(r, r.value.dtype, source)
+        source.add(f"{r.operand.name}_part = {text}")
+    _hoisted(nest, source, starts=True)
+    source.open("for j in range(column, stop):")
+    results = _stores(nest, "j", True)
+    for r in nest.reductions:
+        part = f"{r.operand.name}_part"
+        joined = _join(r, r.value.dtype, part, "{}", source)
+        results.append((f"{part} = {joined}".replace("{}", "{0}"), r.value))
+    cost = _print_body(nest, source, _loads(nest, "j", True), results)
+    source.close()
+    for r in nest.reductions:
+        name = r.operand.name
+        wide = r.combine.total_dtype(r.value.dtype)
+        part = f"{name}_part"
+        if wide != r.value.dtype:
+            source.calls.add(wide)
+            part = f"{wide}({part})"
+        joined = _join(r, wide, f"{name}_total", part, source)
+        source.add(f"{name}_total = {joined}")
+    source.add("i += stop - column")
+    source.close()
+    for r in nest.reductions:
+        wide = r.combine.total_dtype(r.value.dtype)
+        name = _finish(r, f"{r.operand.name}_total", wide, source)
+        source.add(f"{r.operand.name}[task] = {name}")
+    source.close()
+    return cost
+
+
+def _outer(nest: Nest, source: Source) -> int:
+    moving = nest.moving
+    width = len(moving) + 1
+    source.calls.add("udiv")
+    source.add(
+        "n = table[0]  # length of the innermost loop, over kept elements",
+        "total = table[1]  # reduced elements",
+        "block = table[2]  # of them in one task",
+        "rows = table[3]",
+        "chunks = table[4]  # tasks that share a row",
+        "chunk = table[5]",
+    )
+    _steps(nest, source, 8)
+    source.add(f"outer = {8 + len(moving)} + table[6] * {width}")
+    source.open("for task in range(lo, hi):")
+    source.add(
+        "place = udiv(task, chunks)  # block and row",
+        "start = (task - place * chunks) * chunk",
+        "stop = min(n, start + chunk)",
+        "number = udiv(place, rows)",
+        "left = place - number * rows",
+    )
+    for operand in moving:
+        source.add(f"{operand.name}_base = 0")
+    _walk(nest, source, "table[6]", str(8 + len(moving)), "", "base")
+    source.add("out_start = place * n")
+    source.open("for j in range(start, stop):")
+    for r in nest.reductions:
+        text = _identity(r, r.operand.dtype, source)
+        source.add(f"{r.operand.name}[out_start + j] = {text}")
+    source.close()
+    source.open("for i in range(number * block, min(total, (number + 1) * block)):")
+    source.add("left = i")
+    for operand in moving:
+        source.add(f"{operand.name}_start = {operand.name}_base")
+    _walk(nest, source, "table[7]", "outer", "", "start")
+    _hoisted(nest, source, starts=True)
+    source.open("for j in range(start, stop):")
+    results = _stores(nest, "j", True)
+    for r in nest.reductions:
+        place = f"{r.operand.name}[out_start + j]"
+        joined = _join(r, r.operand.dtype, place, "{}", source)
+        value = cast(r.value, r.operand.dtype)
+        results.append((f"{place} = {joined}".replace("{}", "{0}"), value))
+    cost = _print_body(nest, source, _loads(nest, "j", True), results)
+    source.close()
+    source.close()
+    finished = [r for r in nest.reductions if r.finish is not None]
+    if finished:
+        source.open("for j in range(start, stop):")
+        for r in finished:
+            place = f"{r.operand.name}[out_start + j]"
+            source.add(f"{r.operand.name}_total = {place}")
+            total = f"{r.operand.name}_total"
+            name = _finish(r, total, r.operand.dtype, source)
+            source.add(f"{place} = {name}")
+        source.close()
+    source.close()
+    return cost
+
+
+def _arg(nest: Nest, source: Source) -> int:
+    """Largest or smallest: each segment's extreme by a loop that vectorises, then,
+    only if it beats the best so far, a scan of the segment for its place."""
+    best, index = nest.reductions
+    x = nest.inputs[0]
+    dtype = best.value.dtype
+    floating = dtype.startswith("float")
+    source.calls |= {"udiv", "int64"}
+    source.add(
+        "n = table[0]  # length of the innermost loop",
+        "total = table[1]  # reduced elements",
+    )
+    _steps(nest, source, 6)
+    source.add(f"outer = {6 + len(nest.moving)} + table[4] * {len(nest.moving) + 1}")
+    source.open("for task in range(lo, hi):")
+    source.add("left = task", f"{x.name}_base = 0")
+    _walk(nest, source, "table[4]", str(6 + len(nest.moving)), "", "base")
+    text = _identity(best, dtype, source)
+    source.add("i = 0", f"best = {text}", "where_best = int64(-1)")
+    source.open("while i < total:")
+    source.add("left = udiv(i, n)", "column = i - left * n")
+    source.add(f"{x.name}_start = {x.name}_base")
+    _walk(nest, source, "table[5]", "outer", "", "start")
+    source.add(f"stop = min(n, column + {SEGMENT})", f"part = {text}")
+    load = _place(x, "j", True)
+    source.open("for j in range(column, stop):")
+    source.add(f"{x.value} = {load}")
+    source.add(f"part = {_join(best, dtype, 'part', x.value, source)}")
+    source.close()
+    if dtype == "bool":
+        better = "part and not best" if best.combine.name == "max" else (
+            "best and not part"
+        )
+    else:
+        better = f"part {'>' if best.combine.name == 'max' else '<'} best"
+    if floating:
+        better = f"{better} or (part != part and best == best)"
+    source.open(f"if where_best < 0 or {better}:")
+    source.add("best = part")
+    source.open("for j in range(column, stop):")
+    source.add(f"{x.value} = {load}")
+    same = f"{x.value} == part"
+    if floating:
+        same += f" or {x.value} != {x.value}"
+    source.open(f"if {same}:")
+    source.add("where_best = i + j - column", "break")
+    source.close()
+    source.close()
+    source.close()
+    source.add("i += stop - column")
+    source.close()
+    source.add(f"{best.operand.name}[task] = best")
+    source.add(f"{index.operand.name}[task] = where_best")
+    source.close()
+    return 2
+
+
+_FORMS = {
+    "flat": _flat,
+    "strided": _strided,
+    "inner": _inner,
+    "outer": _outer,
+    "arg": _arg,
+}

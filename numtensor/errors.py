@@ -1,0 +1,46 @@
+"""The exceptions numtensor raises, and the one helper that words them.
+
+Every message has the same three parts: what was given, what was expected, what
+to do. Each class derives from the builtin that a PyTorch program catches, and
+from the one that describes the fault, so either `except` clause works.
+"""
+
+from __future__ import annotations
+
+
+class NumtensorError(Exception):
+    """Base of every exception that numtensor defines."""
+
+
+class ShapeError(NumtensorError, RuntimeError, ValueError):
+    """Shapes, strides or sizes that an operation cannot use."""
+
+
+class DimError(NumtensorError, IndexError):
+    """A dimension or an index outside its range."""
+
+
+class DTypeError(NumtensorError, TypeError, RuntimeError):
+    """A dtype that an operation does not support."""
+
+
+class DeviceError(NumtensorError, RuntimeError):
+    """A device that does not exist, or two devices in one operation."""
+
+
+class AutogradError(NumtensorError, RuntimeError):
+    """A misuse of the tape: stale saved tensors, in-place on leaves, and so on."""
+
+
+class CompileError(NumtensorError, RuntimeError):
+    """A kernel that could not be compiled or loaded."""
+
+
+def message(op: str, got: str, expected: str, do: str = "") -> str:
+    """Return `op: got ...; expected .... do`, the wording of every error.
+
+    >>> message("add", "shapes (2,) and (3,)", "shapes that broadcast")
+    'add: got shapes (2,) and (3,); expected shapes that broadcast.'
+    """
+    text = f"{op}: got {got}; expected {expected}."
+    return f"{text} {do}" if do else text

@@ -1,0 +1,6 @@
+"""The operators, one file per family; each is declared once.
+
+`declare` turns a declaration into a function, a Tensor method, operator symbols, an
+in-place form, a row of the operator table and a set of test cases. `m` is the
+vocabulary of the expressions. Importing a family declares it.
+"""

@@ -1,0 +1,240 @@
+"""Turns declarations into operators: function, method, symbols, in-place form.
+
+The one place that writes to the Tensor class, so that `t.tanh()`, `nt.tanh(t)` and
+`t.tanh_()` cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..elementwise import Elementwise
+from ..reduce import Reduction
+from ..tensor import Tensor
+from .registry import Declared, register
+
+Vjp = Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None
+_NUMBERS = (bool, int, float)
+
+
+def elementwise(
+    name: str,
+    forward: Callable[..., Any],
+    vjp: Vjp,
+    *,
+    doc: str,
+    rule: str = "same",
+    roles: str = "",
+    reference: Callable[..., Any] | None = None,
+    domain: Any = (-3.0, 3.0),
+    kinks: tuple[float, ...] = (),
+    symbol: str = "",
+    method: bool = True,
+    in_place: bool = True,
+    aliases: tuple[str, ...] = (),
+    dtypes: str = "",
+    why: str = "",
+    node_name: str = "",
+    check: Callable[..., None] | None = None,
+    tolerance: float | None = None,
+    wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
+) -> Callable[..., Any]:
+    """Declare an elementwise operator.
+
+    `forward` and each rule of `vjp` are expressions in the words of `m`. `symbol`
+    ("add") gives it Python's `+`, `+=` and the reflected form. `reference` is the same
+    function in NumPy, `domain` where its arguments are drawn from in tests (a pair, or
+    one per argument). `wrap` turns the plain function into the public one where
+    PyTorch's has more arguments.
+    """
+    rules = (vjp,) if callable(vjp) else vjp
+    operator = Elementwise(
+        name, forward, rules, rule=rule, roles=roles, why=why, node_name=node_name,
+        check=check,
+    )  # fmt: skip
+    call = _function(operator)
+    call.__name__ = call.__qualname__ = name
+    plain = call
+    if wrap is not None:
+        call = wrap(call)
+        call.__name__ = call.__qualname__ = name
+    call.__doc__ = doc
+    call.operator = plain.operator = operator  # type: ignore[attr-defined]
+    if not isinstance(domain[0], tuple):
+        domain = (domain,) * operator.arity
+    if not dtypes:
+        dtypes = {"bitwise": "integer", "number": "number"}.get(rule, "all")
+    register(
+        Declared(
+            name, "elementwise", call, operator, reference, domain, kinks,
+            vjp is not None, why, dtypes, in_place, None, aliases, tolerance,
+        )
+    )  # fmt: skip
+    if method:
+        for n in (name, *aliases):
+            attach(n, call)
+            if in_place:
+                attach(f"{n}_", _in_place(operator, n, call))
+    if symbol:
+        _symbols(operator, symbol, in_place)
+    return call
+
+
+def _function(operator: Elementwise) -> Any:
+    if operator.arity == 1:
+        unary = operator.unary()
+
+        def call(input: Any, *, out: Tensor | None = None) -> Tensor:
+            if out is None:
+                return unary(input)
+            return operator(input, out=out)
+
+        return call
+    if operator.arity == 2:
+        binary = operator.binary()
+
+        def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:  # type: ignore[misc]
+            if out is None:
+                return binary(input, other)
+            return operator(input, other, out=out)
+
+        return call
+
+    def call(*args: Any, out: Tensor | None = None) -> Tensor:  # type: ignore[misc]
+        return operator(*args, out=out)
+
+    return call
+
+
+def _in_place(operator: Elementwise, name: str, public: Callable[..., Any]) -> Any:
+    def call(self: Tensor, *args: Any) -> Tensor:
+        return operator.in_place(self, *args)
+
+    call.__name__ = call.__qualname__ = f"{name}_"
+    call.__doc__ = f"In-place form of `{name}`: stores the result in the tensor."
+    return call
+
+
+def attach(name: str, method: Callable[..., Any]) -> None:
+    """Make `method` a method of Tensor. Raises: ValueError, the name is taken."""
+    if name in Tensor.__dict__:
+        raise ValueError(f"Tensor.{name} is declared twice")
+    setattr(Tensor, name, method)
+
+
+def _symbols(operator: Elementwise, symbol: str, in_place: bool) -> None:
+    """Attach Python's operators; an operand that is none of ours is left to its own."""
+    general = operator.__call__
+
+    def other_operand(x: Any, y: Any) -> Any:
+        if isinstance(y, (Tensor, bool, int, float)) or hasattr(y, "__array_interface__"):
+            return general(x, y)
+        return NotImplemented
+
+    forward = operator.binary(other_operand)
+    attach(f"__{symbol}__", forward)
+
+    def reflected(self: Tensor, other: Any) -> Any:
+        return general(other, self)
+
+    if symbol not in ("lt", "le", "gt", "ge", "eq", "ne"):
+        attach(f"__r{symbol}__", reflected)
+        if in_place:
+
+            def augmented(self: Tensor, other: Any) -> Tensor:
+                return operator.in_place(self, other)
+
+            attach(f"__i{symbol}__", augmented)
+
+
+def reduction(
+    name: str,
+    combine: str,
+    vjp: Callable[..., Any] | None,
+    *,
+    doc: str,
+    rule: str = "same",
+    before: Callable[..., Any] | None = None,
+    after: Callable[..., Any] | None = None,
+    saves: str = "",
+    empty_ok: bool = True,
+    reference: Callable[..., Any] | None = None,
+    domain: Any = ((-3.0, 3.0),),
+    why: str = "",
+    wrap: Callable[[Reduction], Callable[..., Any]] | None = None,
+    dtypes: str = "all",
+) -> Callable[..., Any]:
+    """Declare a reduction over any dims: see `reduce.Reduction` for the fields."""
+    operator = Reduction(
+        name, combine, vjp, rule=rule, before=before, after=after, saves=saves,
+        empty_ok=empty_ok, why=why,
+    )  # fmt: skip
+    call: Any
+    if wrap is not None:
+        call = wrap(operator)
+    else:
+
+        def call(
+            input: Tensor,
+            dim: Any = None,
+            keepdim: bool = False,
+            *,
+            dtype: Any = None,
+            axis: Any = None,
+            keepdims: bool | None = None,
+            out: Tensor | None = None,
+        ) -> Tensor:
+            if dim is None and axis is not None:
+                dim = axis
+            if keepdims is not None:
+                keepdim = keepdims
+            result = operator(input, dim, keepdim, dtype)
+            return result if out is None else out.copy_(result)  # type: ignore[attr-defined]
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = doc
+    call.operator = operator
+    register(
+        Declared(
+            name, "reduction", call, operator, reference, domain,
+            differentiable=vjp is not None, why=why, dtypes=dtypes, in_place=False,
+        )
+    )  # fmt: skip
+    attach(name, call)
+    return call
+
+
+def composed(
+    name: str,
+    *,
+    kind: str = "composed",
+    reference: Callable[..., Any] | None = None,
+    samples: Callable[..., Any] | None = None,
+    method: bool = True,
+    differentiable: bool = True,
+    why: str = "",
+    dtypes: str = "all",
+    aliases: tuple[str, ...] = (),
+    domain: Any = ((-3.0, 3.0),),
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function of other operators, or one with a body of its own.
+
+    `samples(make)` returns its test cases as (args, kwargs); `make(*shape)` gives a
+    tensor.
+    """
+
+    def enter(call: Callable[..., Any]) -> Callable[..., Any]:
+        register(
+            Declared(
+                name, kind, call, None, reference, domain,
+                differentiable=differentiable, why=why, dtypes=dtypes, in_place=False,
+                samples=samples, aliases=aliases,
+            )
+        )  # fmt: skip
+        if method:
+            for n in (name, *aliases):
+                attach(n, call)
+        return call
+
+    return enter

@@ -1,0 +1,130 @@
+"""Exponentials, logarithms, hyperbolic and trigonometric functions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import m
+from .declare import elementwise
+
+_LN2, _LN10 = math.log(2.0), math.log(10.0)
+
+exp = elementwise(
+    "exp", lambda x: m.exp(x), vjp=lambda g, x, out: g * out,
+    reference=np.exp, rule="float", doc="e to the power of input.",
+)  # fmt: skip
+exp2 = elementwise(
+    "exp2", lambda x: m.exp2(x), vjp=lambda g, x, out: g * (out * _LN2),
+    reference=np.exp2, rule="float", doc="2 to the power of input.",
+)  # fmt: skip
+expm1 = elementwise(
+    "expm1", lambda x: m.expm1(x), vjp=lambda g, x, out: g * (out + 1),
+    reference=np.expm1, rule="float", doc="exp(input) - 1, exact near 0.",
+)  # fmt: skip
+log = elementwise(
+    "log", lambda x: m.log(x), vjp=lambda g, x, out: g / x,
+    reference=np.log, rule="float", domain=(0.1, 5.0), doc="The natural logarithm.",
+)  # fmt: skip
+log2 = elementwise(
+    "log2", lambda x: m.log2(x), vjp=lambda g, x, out: g / (x * _LN2),
+    reference=np.log2, rule="float", domain=(0.1, 5.0), doc="The logarithm to base 2.",
+)  # fmt: skip
+log10 = elementwise(
+    "log10", lambda x: m.log10(x), vjp=lambda g, x, out: g / (x * _LN10),
+    reference=np.log10, rule="float", domain=(0.1, 5.0),
+    doc="The logarithm to base 10.",
+)  # fmt: skip
+log1p = elementwise(
+    "log1p", lambda x: m.log1p(x), vjp=lambda g, x, out: g / (x + 1),
+    reference=np.log1p, rule="float", domain=(-0.7, 4.0),
+    doc="log(1 + input), exact near 0.",
+)  # fmt: skip
+tanh = elementwise(
+    "tanh", lambda x: m.tanh(x), vjp=lambda g, x, out: g * (1 - out * out),
+    reference=np.tanh, rule="float", doc="The hyperbolic tangent.",
+)  # fmt: skip
+sigmoid = elementwise(
+    "sigmoid", lambda x: m.sigmoid(x), vjp=lambda g, x, out: g * ((1 - out) * out),
+    reference=lambda x: 1 / (1 + np.exp(-x)), rule="float",
+    doc="1 / (1 + exp(-input)).",
+)  # fmt: skip
+sinh = elementwise(
+    "sinh", lambda x: m.sinh(x), vjp=lambda g, x, out: g * m.cosh(x),
+    reference=np.sinh, rule="float", doc="The hyperbolic sine.",
+)  # fmt: skip
+cosh = elementwise(
+    "cosh", lambda x: m.cosh(x), vjp=lambda g, x, out: g * m.sinh(x),
+    reference=np.cosh, rule="float", doc="The hyperbolic cosine.",
+)  # fmt: skip
+sin = elementwise(
+    "sin", lambda x: m.sin(x), vjp=lambda g, x, out: g * m.cos(x),
+    reference=np.sin, rule="float", doc="The sine of an angle in radians.",
+)  # fmt: skip
+cos = elementwise(
+    "cos", lambda x: m.cos(x), vjp=lambda g, x, out: -g * m.sin(x),
+    reference=np.cos, rule="float", doc="The cosine of an angle in radians.",
+)  # fmt: skip
+tan = elementwise(
+    "tan", lambda x: m.tan(x), vjp=lambda g, x, out: g * (1 + out * out),
+    reference=np.tan, rule="float", domain=(-1.2, 1.2),
+    doc="The tangent of an angle in radians.",
+)  # fmt: skip
+asin = elementwise(
+    "asin", lambda x: m.asin(x), vjp=lambda g, x, out: g / m.sqrt(1 - x * x),
+    reference=np.arcsin, rule="float", domain=(-0.9, 0.9), aliases=("arcsin",),
+    doc="The angle, in radians, whose sine is input.",
+)  # fmt: skip
+acos = elementwise(
+    "acos", lambda x: m.acos(x), vjp=lambda g, x, out: -g / m.sqrt(1 - x * x),
+    reference=np.arccos, rule="float", domain=(-0.9, 0.9), aliases=("arccos",),
+    doc="The angle, in radians, whose cosine is input.",
+)  # fmt: skip
+atan = elementwise(
+    "atan", lambda x: m.atan(x), vjp=lambda g, x, out: g / (1 + x * x),
+    reference=np.arctan, rule="float", aliases=("arctan",),
+    doc="The angle, in radians, whose tangent is input.",
+)  # fmt: skip
+atan2 = elementwise(
+    "atan2", lambda x, y: m.atan2(x, y),
+    vjp=(
+        lambda g, x, y, out: g * (y / (x * x + y * y)),
+        lambda g, x, y, out: -g * (x / (x * x + y * y)),
+    ),
+    reference=np.arctan2, rule="float", domain=(0.3, 3.0), aliases=("arctan2",),
+    doc="The angle, in radians, of the point (other, input).",
+)  # fmt: skip
+asinh = elementwise(
+    "asinh", lambda x: m.asinh(x), vjp=lambda g, x, out: g / m.sqrt(x * x + 1),
+    reference=np.arcsinh, rule="float", aliases=("arcsinh",),
+    doc="The inverse of sinh.",
+)  # fmt: skip
+acosh = elementwise(
+    "acosh", lambda x: m.acosh(x), vjp=lambda g, x, out: g / m.sqrt(x * x - 1),
+    reference=np.arccosh, rule="float", domain=(1.2, 4.0), aliases=("arccosh",),
+    doc="The inverse of cosh.",
+)  # fmt: skip
+atanh = elementwise(
+    "atanh", lambda x: m.atanh(x), vjp=lambda g, x, out: g / (1 - x * x),
+    reference=np.arctanh, rule="float", domain=(-0.8, 0.8), aliases=("arctanh",),
+    doc="The inverse of tanh.",
+)  # fmt: skip
+logaddexp = elementwise(
+    "logaddexp",
+    lambda x, y: _logaddexp(x, y),
+    vjp=(
+        lambda g, x, y, out: g * m.exp(x - out),
+        lambda g, x, y, out: g * m.exp(y - out),
+    ),
+    reference=np.logaddexp, rule="float", in_place=False,
+    doc="log(exp(input) + exp(other)) without overflow.",
+)  # fmt: skip
+
+
+def _logaddexp(x, y):
+    large = m.maximum(x, y)
+    # equal infinities have no difference
+    gap = m.where(x == y, x * 0, m.abs(x - y))
+    gap = m.where(x == y, m.where(gap == gap, gap, 0.0), gap)
+    return large + m.log1p(m.exp(-gap))

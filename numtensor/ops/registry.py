@@ -1,0 +1,53 @@
+"""The table of operators: what was declared, for functions, methods, docs and tests.
+
+Filled by `declare`; knows no family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Declared:
+    """One operator as its users and its tests see it."""
+
+    name: str
+    kind: str  # elementwise, reduction, view, factory, ...
+    call: Callable[..., Any]
+    operator: Any = None  # the Elementwise or Reduction behind it
+    reference: Callable[..., Any] | None = None  # the same in NumPy
+    domain: tuple[tuple[float, float], ...] = ()  # of each argument, for tests
+    kinks: tuple[float, ...] = ()  # where the derivative jumps
+    differentiable: bool = True
+    why: str = ""  # if it is not
+    dtypes: str = "all"  # all, number, float, integer
+    in_place: bool = True
+    samples: Callable[..., Any] | None = None  # (args, kwargs) cases for tests
+    aliases: tuple[str, ...] = ()
+    tolerance: float | None = None  # reason in the declaration
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+TABLE: dict[str, Declared] = {}
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+def function(name: str) -> Callable[..., Any]:
+    """Return the public function of this name."""
+    return FUNCTIONS[name]
+
+
+def register(declared: Declared) -> Callable[..., Any]:
+    """Enter an operator; a name can be declared once.
+
+    Raises: ValueError, a name that is taken.
+    """
+    for name in (declared.name, *declared.aliases):
+        if name in FUNCTIONS:
+            raise ValueError(f"{name}: declared twice")
+        FUNCTIONS[name] = declared.call
+    TABLE[declared.name] = declared
+    return declared.call

@@ -1,0 +1,422 @@
+"""Generators, and memory filled with random numbers.
+
+What may come in: addresses, counts, dtype names, the kernels of `kernels.cpu.random`.
+What must not: Tensor, shapes, dimension names. The factories (`rand`, `randn`, ...)
+and the in-place fills of Tensor are written with the `fill_*` functions here.
+
+A generator is a seed and an offset into the seed's stream of 2**64 counters. A fill
+reserves as many counters as it needs under a lock, and then works without it, so
+threads may share a generator; what each of them draws depends on who came first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DeviceError, DTypeError, message
+from .kernels import compiler
+from .kernels.cpu import random as source
+
+#: PyTorch's, so that an unseeded program draws the same in every run
+DEFAULT_SEED = 67280421310721
+
+_LIMITS = {"float32": float(np.finfo(np.float32).max), "float64": np.finfo(float).max}
+#: smallest and largest value of the dtypes that hold random integers
+_RANGES = {
+    "bool": (0, 1),
+    **{
+        name: (int(np.iinfo(name).min), int(np.iinfo(name).max))
+        for name in ("uint8", "int8", "int16", "int32", "int64")
+    },
+    # whatever of int64 is asked for: the values are rounded
+    "float32": (-(2**63), 2**63 - 1),
+    "float64": (-(2**63), 2**63 - 1),
+}
+_WORD = 2**64
+_LAST = 2**64 - 1
+_TWO_63 = 2**63
+_TWO_32 = 2**32
+#: elements from which more threads pay for waking them
+_THREADED = 65536
+#: counters that one thread takes at a time, at least
+_GRAIN = 4096
+
+
+class Generator:
+    """A stream of random numbers: what `torch.Generator` is.
+
+    Raises: DeviceError, a device other than the CPU.
+
+    >>> Generator().manual_seed(0).initial_seed()
+    0
+    """
+
+    __slots__ = ("device", "_seed", "_offset", "_lock")
+
+    def __init__(self, device: Any = "cpu") -> None:
+        if not str(device).startswith("cpu"):
+            raise DeviceError(
+                message("Generator", f"device {str(device)!r}", "device 'cpu'")
+            )
+        self.device = device
+        self._lock = threading.Lock()
+        self._seed = DEFAULT_SEED
+        self._offset = 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of `seed` and return this generator.
+
+        A negative seed stands for 2**64 + seed.
+        Raises: RuntimeError, a seed that is no int; ValueError, one beyond 64 bits.
+        """
+        if isinstance(seed, (bool, np.bool_)) or not hasattr(seed, "__index__"):
+            raise RuntimeError(
+                message("manual_seed", f"a {type(seed).__name__}", "an int")
+            )
+        seed = seed.__index__()
+        if not -_TWO_63 <= seed < _WORD:
+            raise ValueError(
+                message("manual_seed", f"{seed}", "a seed from -2**63 to 2**64 - 1")
+            )
+        with self._lock:
+            self._seed = seed % _WORD
+            self._offset = 0
+        return self
+
+    def seed(self) -> int:
+        """Start the stream of a seed from the operating system, and return the seed."""
+        seed = int.from_bytes(os.urandom(8), "little")
+        self.manual_seed(seed)
+        return seed
+
+    def initial_seed(self) -> int:
+        """Return the seed of this generator's stream."""
+        return self._seed
+
+    def get_state(self) -> npt.NDArray[np.uint8]:
+        """Return seed and position in the stream as 24 bytes."""
+        with self._lock:
+            state = _STATE.pack(_MAGIC, self._seed, self._offset)
+        return np.frombuffer(state, np.uint8).copy()
+
+    def set_state(self, state: npt.NDArray[np.uint8]) -> Generator:
+        """Continue where the generator that returned `state` stood.
+
+        Raises: TypeError, an array of another dtype; RuntimeError, other bytes than
+        `get_state` returns.
+        """
+        data = np.asarray(state)
+        if data.dtype != np.uint8:
+            raise TypeError(
+                message("set_state", f"dtype {data.dtype}", "a state of dtype uint8")
+            )
+        if data.shape != (_STATE.size,) or data[:8].tobytes() != _MAGIC:
+            raise RuntimeError(
+                message(
+                    "set_state",
+                    f"shape {data.shape} or a foreign content",
+                    f"the {_STATE.size} bytes that get_state returned",
+                )
+            )
+        with self._lock:
+            _, self._seed, self._offset = _STATE.unpack(data.tobytes())
+        return self
+
+    def clone_state(self) -> Generator:
+        """Return a new generator at the same place of the same stream."""
+        return Generator(self.device).set_state(self.get_state())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.device, self.get_state())
+
+    def _reserve(self, counters: int) -> tuple[int, int]:
+        """Return seed and first of `counters` counters, as int64 holds their bits."""
+        with self._lock:
+            seed = self._seed
+            offset = self._offset
+            self._offset = (offset + counters) & _LAST
+        if seed >= _TWO_63:
+            seed -= _WORD
+        if offset >= _TWO_63:
+            offset -= _WORD
+        return seed, offset
+
+
+_STATE = struct.Struct("<8sQQ")
+_MAGIC = b"philox 1"
+
+
+def _restored(device: Any, state: npt.NDArray[np.uint8]) -> Generator:
+    return Generator(device).set_state(state)
+
+
+#: what every function draws from that is given no generator
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator and return it; `seed` is what int() takes."""
+    return default_generator.manual_seed(int(seed))
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system; return the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """Return the seed of the default generator."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> npt.NDArray[np.uint8]:
+    """Return the state of the default generator."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: npt.NDArray[np.uint8]) -> None:
+    """Set the state of the default generator."""
+    default_generator.set_state(state)
+
+
+@contextlib.contextmanager
+def fork_rng(
+    devices: object = None, enabled: bool = True, device_type: str = "cpu"
+) -> Iterator[None]:
+    """Leave the default generator, at the end of the block, as it was before.
+
+    `devices` and `device_type` name what else to restore; the CPU is all there is.
+    """
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        if enabled:
+            set_rng_state(state)
+
+
+def fill_uniform(
+    address: int,
+    n: int,
+    dtype: str,
+    low: float,
+    high: float,
+    generator: Generator | None = None,
+) -> None:
+    """Fill `n` elements with numbers uniform in [low, high): `uniform_`.
+
+    Multiples of 2**-24 (float64: 2**-53) of the interval. Dtypes: float32, float64.
+    Raises: DTypeError; RuntimeError, bounds that are no finite interval.
+    """
+    _run(_uniform(dtype, low, high), address, n, generator)
+
+
+def fill_normal(
+    address: int,
+    n: int,
+    dtype: str,
+    mean: float,
+    std: float,
+    generator: Generator | None = None,
+) -> None:
+    """Fill `n` elements with normal numbers: `normal_`, `randn`.
+
+    Dtypes: float32, float64. Raises: DTypeError; RuntimeError, `std` not >= 0.
+    """
+    _run(_normal(dtype, mean, std), address, n, generator)
+
+
+def fill_exponential(
+    address: int, n: int, dtype: str, rate: float, generator: Generator | None = None
+) -> None:
+    """Fill `n` elements with exponential numbers of mean 1 / rate: `exponential_`.
+
+    Dtypes: float32, float64. Raises: DTypeError; RuntimeError, `rate` not > 0.
+    """
+    _run(_exponential(dtype, rate), address, n, generator)
+
+
+def fill_bernoulli(
+    address: int, n: int, dtype: str, p: float, generator: Generator | None = None
+) -> None:
+    """Fill `n` elements with 1 with probability p, else 0: `bernoulli_`.
+
+    The probability is p rounded to a multiple of 2**-32. Dtypes: all.
+    Raises: DTypeError; RuntimeError, `p` outside [0, 1].
+    """
+    _run(_bernoulli(dtype, p), address, n, generator)
+
+
+def fill_integers(
+    address: int,
+    n: int,
+    dtype: str,
+    low: int,
+    high: int,
+    generator: Generator | None = None,
+) -> None:
+    """Fill `n` elements with integers uniform in [low, high): `randint`, `random_`.
+
+    All are equally likely to within 2**-32 of their probability, 2**-64 for intervals
+    longer than 2**32. Dtypes: all; floats hold the rounded integer.
+    Raises: DTypeError; RuntimeError, an empty interval or one beyond the dtype.
+    """
+    _run(_integers(dtype, low, high), address, n, generator)
+
+
+def default_bounds(dtype: str) -> tuple[int, int]:
+    """Return what `random_()` takes for low and high when it is given neither.
+
+    From 0 to the largest value of an integer dtype, or to the end of the range in
+    which a float dtype has every integer.
+
+    >>> default_bounds("uint8")
+    (0, 256)
+    """
+    if dtype in _LIMITS:
+        return 0, (2**24 if dtype == "float32" else 2**53) + 1
+    return 0, _RANGES[dtype][1] + 1
+
+
+def permutation(n: int, generator: Generator | None = None) -> npt.NDArray[np.int64]:
+    """Return 0, ..., n - 1 in random order: `randperm`.
+
+    Sorts 64-bit keys, the upper bits random, the lowest the index. The index makes
+    them distinct, so every way of sorting gives the same order; it decides between
+    two elements with probability n 2**-64 (for ten million elements, 2**-40).
+    Raises: RuntimeError, n negative.
+    """
+    if n < 0:
+        raise RuntimeError(message("randperm", f"n {n}", "n >= 0"))
+    keys = np.empty(n, np.uint64)
+    _run(_words(), keys.ctypes.data, 2 * n, generator)
+    index_bits = np.uint64((1 << max(n - 1, 0).bit_length()) - 1)
+    keys &= ~index_bits
+    keys |= np.arange(n, dtype=np.uint64)
+    # NumPy's sort, until there are sort kernels
+    keys.sort()
+    keys &= index_bits
+    return keys.view(np.int64)
+
+
+#: code address, elements to a counter, runner, parameter slots
+_Plan = tuple[int, int, Callable[..., None], tuple[int, ...]]
+
+
+def _plan(family: str, dtype: str, *parameters: float | int) -> _Plan:
+    """Compile or link a kernel; floats travel as the bits of a float64."""
+    kernel = compiler.load(f"{family}_{dtype}", source.emit(family, dtype))
+    slots = tuple(x if isinstance(x, int) else _bits(x) for x in parameters)
+    size = source.group_size(family, dtype)
+    return kernel.address, size, compiler.runner("serial"), slots
+
+
+def _bits(x: float) -> int:
+    return int.from_bytes(struct.pack("<d", x), "little", signed=True)
+
+
+# What is checked and prepared once for each set of parameters: a fill of a few
+# elements would otherwise spend most of its time here.
+
+
+@functools.lru_cache(maxsize=256)
+def _uniform(dtype: str, low: float, high: float) -> _Plan:
+    limit = _limit("uniform_", dtype)
+    if not (-limit <= low <= high <= limit and high - low <= limit):
+        raise RuntimeError(
+            message(
+                "uniform_",
+                f"low {low} and high {high}",
+                f"low <= high and high - low finite in {dtype}",
+            )
+        )
+    return _plan("uniform", dtype, float(low), float(high))
+
+
+@functools.lru_cache(maxsize=256)
+def _normal(dtype: str, mean: float, std: float) -> _Plan:
+    _limit("normal_", dtype)
+    if not std >= 0.0:
+        raise RuntimeError(message("normal_", f"std {std}", "std >= 0"))
+    return _plan("normal", dtype, float(mean), float(std))
+
+
+@functools.lru_cache(maxsize=256)
+def _exponential(dtype: str, rate: float) -> _Plan:
+    _limit("exponential_", dtype)
+    if not rate > 0.0:
+        raise RuntimeError(message("exponential_", f"rate {rate}", "a rate > 0"))
+    return _plan("exponential", dtype, 1.0 / float(rate))
+
+
+@functools.lru_cache(maxsize=256)
+def _bernoulli(dtype: str, p: float) -> _Plan:
+    _range("bernoulli_", dtype)
+    if not 0.0 <= p <= 1.0:
+        raise RuntimeError(message("bernoulli_", f"p {p}", "p in [0, 1]"))
+    return _plan("bernoulli", dtype, round(float(p) * _TWO_32))
+
+
+@functools.lru_cache(maxsize=256)
+def _integers(dtype: str, low: int, high: int) -> _Plan:
+    smallest, largest = _range("random_", dtype)
+    low, high = operator.index(low), operator.index(high)  # NumPy's would overflow
+    if not smallest <= low < high <= largest + 1:
+        raise RuntimeError(
+            message(
+                "random_",
+                f"low {low} and high {high}",
+                f"{smallest} <= low < high <= {largest + 1} for dtype {dtype}",
+            )
+        )
+    span = high - low
+    if span <= _TWO_32:
+        return _plan("integers", dtype, low, span)
+    # the bits of the span as int64; 2**64 becomes 0, which the kernel expects
+    return _plan("wide_integers", dtype, low, span if span < _TWO_63 else span - _WORD)
+
+
+@functools.cache
+def _words() -> _Plan:
+    return _plan("words", "uint32", 0)
+
+
+def _limit(op: str, dtype: str) -> float:
+    """Return the largest number of a float dtype."""
+    if dtype not in _LIMITS:
+        raise DTypeError(message(op, dtype, "float32 or float64"))
+    return _LIMITS[dtype]
+
+
+def _range(op: str, dtype: str) -> tuple[int, int]:
+    """Return the smallest and the largest integer of a dtype."""
+    if dtype not in _RANGES:
+        raise DTypeError(message(op, dtype, f"one of {', '.join(_RANGES)}"))
+    return _RANGES[dtype]
+
+
+def _run(plan: _Plan, address: int, n: int, generator: Generator | None) -> None:
+    code, size, serial, parameters = plan
+    if generator is None:
+        generator = default_generator
+    elif not isinstance(generator, Generator):
+        raise TypeError(
+            message("generator", f"a {type(generator).__name__}", "a Generator or None")
+        )
+    counters = -(-n // size)
+    seed, offset = generator._reserve(counters)
+    if n < _THREADED:
+        serial(code, counters, address, seed, offset, n, *parameters)
+    else:
+        slots = [address, seed, offset, n, *parameters]
+        compiler.run_threaded(code, counters, slots, _GRAIN)

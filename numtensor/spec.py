@@ -1,0 +1,81 @@
+"""What a tensor is besides its data: dtype, shape, strides, device, interned.
+
+Two tensors of the same dtype and layout share one `Spec` object, so that everything
+worked out for a combination of operands (dtypes, broadcasting, the kernel to call)
+can be looked up by identity: that look-up is the hot path of an eager operator.
+Knows no data and no offset.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import devices, storage
+from .dtypes import dtype
+from .layout import Size, contiguous_strides, extent, is_contiguous, numel
+
+
+class Spec:
+    """Dtype and layout of a tensor. Made by `spec`, compared by content or identity."""
+
+    __slots__ = (
+        "dtype",
+        "shape",
+        "strides",
+        "device",
+        "numel",
+        "ndim",
+        "itemsize",
+        "contiguous",
+        "nbytes",
+        "shelf",
+        "extra",
+    )
+
+    dtype: dtype
+    shape: Size
+    strides: tuple[int, ...]
+    device: devices.device
+    numel: int
+    ndim: int
+    itemsize: int
+    contiguous: bool
+    nbytes: int  # of a fresh storage of this layout
+    shelf: Any
+    extra: dict[Any, Any]  # what others have worked out for this layout
+
+    def __repr__(self) -> str:
+        return f"Spec({self.dtype}, {tuple(self.shape)}, {self.strides})"
+
+
+_specs: dict[tuple[Any, ...], Spec] = {}
+#: beyond this many layouts the table is cleared; specs in use stay valid
+_MOST = 20000
+
+
+def spec(kind: dtype, shape: tuple[int, ...], strides: tuple[int, ...]) -> Spec:
+    """Return the spec of these values, the same object each time."""
+    key = (kind, shape, strides)
+    found = _specs.get(key)
+    if found is None:
+        found = Spec()
+        found.dtype = kind
+        found.shape = Size(shape)
+        found.strides = tuple(strides)
+        found.device = devices.CPU
+        found.numel = numel(shape)
+        found.ndim = len(shape)
+        found.itemsize = kind.itemsize
+        found.contiguous = is_contiguous(shape, strides)
+        found.nbytes = extent(shape, strides) * kind.itemsize
+        found.shelf = storage.shelf_for(found.nbytes)
+        found.extra = {}
+        if len(_specs) >= _MOST:
+            _specs.clear()
+        found = _specs.setdefault(key, found)
+    return found
+
+
+def contiguous_spec(kind: dtype, shape: tuple[int, ...]) -> Spec:
+    """Return the spec of a fresh tensor of this dtype and shape."""
+    return spec(kind, shape, contiguous_strides(shape))
