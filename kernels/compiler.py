@@ -306,25 +306,28 @@ _one_at_a_time = threading.Lock()
 _SLOTS = ctypes.c_int64 * 32
 
 
+@functools.cache
+def max_threads() -> int:
+    """Return how many threads there can be: the cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
+    limit = cores or os.cpu_count() or 1
+    numba_limit = os.environ.get("NUMBA_NUM_THREADS", "")
+    if numba_limit.isdigit() and int(numba_limit) > 0:
+        limit = min(limit, int(numba_limit))
+    return limit
+
+
 def num_threads() -> int:
-    """Return how many threads one kernel may use."""
+    """Return how many threads one kernel may use; NUMTENSOR_NUM_THREADS sets it."""
     if not _threads:
         wanted = os.environ.get("NUMTENSOR_NUM_THREADS", "")
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
-        limit = cores or os.cpu_count() or 1
-        numba_limit = os.environ.get("NUMBA_NUM_THREADS", "")
-        if numba_limit.isdigit() and int(numba_limit) > 0:
-            limit = min(limit, int(numba_limit))
-        count = int(wanted) if wanted.isdigit() and int(wanted) > 0 else limit
-        _threads.append(min(count, limit))
+        count = int(wanted) if wanted.isdigit() and int(wanted) > 0 else max_threads()
+        _threads.append(min(count, max_threads()))
     return _threads[0]
 
 
 def set_num_threads(count: int) -> None:
-    """Let one kernel use at most `count` threads; 1 runs everything serially.
-
-    Raises ValueError below 1 or above the number of cores this process may use.
-    """
+    """Let one kernel use at most `count` threads; 1 runs everything serially."""
     num_threads()
     _threads[0] = count
 

@@ -4,9 +4,17 @@
 their declarations in `numtensor.ops`; everything else that is public is listed here.
 """
 
+from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
+# In a checkout kernels/ stands beside this package, and is one of its parts only once
+# installed; let `import numtensor` work there without an installation too.
+_above = _Path(__file__).parent.parent
+if (_above / "kernels" / "compiler.py").is_file():
+    __path__.append(str(_above))
+
 from . import errors as errors
+from ._version import __version__ as __version__
 from .devices import device as device
 from .dtypes import can_cast as can_cast
 from .dtypes import dtype as dtype
@@ -22,8 +30,23 @@ from .dtypes import int64 as int64
 from .dtypes import promote_types as promote_types
 from .dtypes import set_default_dtype as set_default_dtype
 from .dtypes import uint8 as uint8
+from .inquiry import get_num_threads as get_num_threads
+from .inquiry import is_complex as is_complex
+from .inquiry import is_floating_point as is_floating_point
+from .inquiry import is_nonzero as is_nonzero
+from .inquiry import is_tensor as is_tensor
+from .inquiry import numel as numel
+from .inquiry import result_type as result_type
+from .inquiry import set_num_threads as set_num_threads
 from .layout import Size as Size
 from .printing import set_printoptions as set_printoptions
+from .random import Generator as Generator
+from .random import default_generator as default_generator
+from .random import get_rng_state as get_rng_state
+from .random import initial_seed as initial_seed
+from .random import manual_seed as manual_seed
+from .random import seed as seed
+from .random import set_rng_state as set_rng_state
 from .tape import enable_grad as enable_grad
 from .tape import inference_mode as inference_mode
 from .tape import is_grad_enabled as is_grad_enabled
@@ -44,6 +67,8 @@ from .ops.registry import FUNCTIONS as _FUNCTIONS
 
 # isort: split
 from . import autograd as autograd
+from . import random as random
+from . import sampling as _sampling
 from .creation import as_tensor as as_tensor
 from .creation import asarray as asarray
 from .creation import empty_strided as empty_strided
@@ -52,8 +77,6 @@ from .creation import scalar_tensor as scalar_tensor
 from .creation import tensor as tensor
 from .ops.views import contiguous_format as contiguous_format
 from .ops.views import preserve_format as preserve_format
-
-__version__ = "0.1.0"
 
 globals().update(_FUNCTIONS)
 
@@ -65,3 +88,8 @@ int = int32
 long = int64
 float = float32
 from .dtypes import bool_ as bool  # noqa: E402, A004
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Operators are entered from their declarations, which no checker can see."""

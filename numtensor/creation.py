@@ -44,6 +44,8 @@ def _size(op: str, size: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[int
         size = (keywords.pop("size"),)
     if keywords:
         raise TypeError(f"{op}() got an unexpected keyword argument {next(iter(keywords))!r}")
+    if not size:
+        raise TypeError(message(op, "no size", "sizes", f"Use {op}(()) for a 0-d tensor."))
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     shape = tuple(s if type(s) is int else layout.as_int(op, s) for s in size)
@@ -77,7 +79,7 @@ def tensor(
             [3., 4.]])
     """
     if isinstance(data, Tensor):
-        made = data.detach().clone()  # type: ignore[attr-defined]
+        made = data.detach().clone()
         if dtype is not None:
             made = made.to(dtypes.find(dtype))
         return _finish(made, device, requires_grad)
@@ -220,10 +222,10 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if device is not None:
         find_device(device)
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtypes.find(dtype))  # type: ignore[attr-defined]
+        return data if dtype is None else data.to(dtypes.find(dtype))
     if isinstance(data, np.ndarray):
         shared = from_numpy(data)
-        return shared if dtype is None else shared.to(dtypes.find(dtype))  # type: ignore[attr-defined]
+        return shared if dtype is None else shared.to(dtypes.find(dtype))
     return tensor(data, dtype=dtype)
 
 
@@ -456,7 +458,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
             message("eye", f"n={n}, m={columns}", "0 or more", f"n must be greater or equal to 0, got {min(n, columns)}.")
         )
     made = zeros(n, columns, dtype=dtype)
-    _fill_(made.diagonal(), 1)  # type: ignore[attr-defined]
+    _fill_(made.diagonal(), 1)
     return _finish(made, device, requires_grad)
 
 

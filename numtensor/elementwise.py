@@ -21,12 +21,10 @@ from .kernels.loops import COMBINES
 from .layout import broadcast_shapes, expand_strides, has_internal_overlap
 from .layout import output_strides as _output_strides
 from .spec import Spec, contiguous_spec, spec
-from .storage import Storage, new_block
-from .tape import Node, edge, grad_mode, next_sequence
+from .tape import _FREED, Node, edge, grad_mode, next_sequence
 from .tensor import Tensor, empty, overlap
 
-_new_tensor = Tensor.__new__
-_new_storage = Storage.__new__
+_new: Any = object.__new__
 
 #: typing rules: what dtype an operator computes in and what it returns
 RULES = ("same", "float", "compare", "logical", "bitwise", "number", "copy")
@@ -302,24 +300,10 @@ class Elementwise:
                 plan = self._remember(x._spec, self.plan((x._spec,)))
             if self.check is not None:
                 self.check(x)
-            shelf = plan.shelf
-            try:
-                block = shelf.pop()
-            except IndexError:
-                block = new_block(plan.nbytes, shelf)
-            storage = _new_storage(Storage)
-            storage.block = block
-            storage.pointer = pointer = block[0]
-            storage.nbytes = plan.nbytes
-            storage.version = 0
-            result = _new_tensor(Tensor)
-            result._storage = storage
-            result._pointer = pointer
-            result._spec = plan.out
-            result._requires_grad = False
-            result._grad = result._node = result._base = result._extra = None
-            result._output = 0
-            plan.run(plan.kernel, plan.n, pointer, x._pointer, plan.table)
+            result = empty(plan.out)
+            plan.run(
+                plan.kernel, plan.n, result._pointer, x._pointer, plan.table
+            )
             # a view may owe its history to its base: `requires_grad` looks it up
             if (
                 (x._requires_grad or x._base is not None)
@@ -348,31 +332,41 @@ class Elementwise:
         def call(x: Any, y: Any) -> Tensor:
             kind = type(y)
             if kind is float or kind is int:
-                return general(x, y)
+                try:
+                    plan = plans[x._spec, kind]
+                except (KeyError, AttributeError):
+                    return general(x, y)
+                result = empty(plan.out)
+                plan.run(
+                    plan.kernel,
+                    plan.n,
+                    result._pointer,
+                    x._pointer,
+                    plan.table,
+                    y,
+                )
+                if (
+                    (x._requires_grad or x._base is not None)
+                    and plan.differentiable
+                    and grad_mode.enabled
+                    and x.requires_grad
+                ):
+                    record(plan, result, (x, y))
+                return result
             try:
                 plan = plans[x._spec, y._spec]
             except (KeyError, AttributeError):
                 return general(x, y)
-            shelf = plan.shelf
-            try:
-                block = shelf.pop()
-            except IndexError:
-                block = new_block(plan.nbytes, shelf)
-            storage = _new_storage(Storage)
-            storage.block = block
-            storage.pointer = pointer = block[0]
-            storage.nbytes = plan.nbytes
-            storage.version = 0
-            result = _new_tensor(Tensor)
-            result._storage = storage
-            result._pointer = pointer
-            result._spec = plan.out
-            result._requires_grad = False
-            result._grad = result._node = result._base = result._extra = None
-            result._output = 0
+            result = empty(plan.out)
             plan.run(
-                plan.kernel, plan.n, pointer, x._pointer, y._pointer, plan.table
+                plan.kernel,
+                plan.n,
+                result._pointer,
+                x._pointer,
+                y._pointer,
+                plan.table,
             )
+            # a view may owe its history to its base: `requires_grad` looks it up
             if (
                 (
                     x._requires_grad
@@ -386,6 +380,53 @@ class Elementwise:
             ):
                 record(plan, result, (x, y))
             return result
+
+        return call
+
+    def reflected(
+        self, otherwise: Callable[[Any, Any], Any]
+    ) -> Callable[[Any, Any], Tensor]:
+        """Return the fast way to call with a number on the left: 2 * x."""
+        plans = self.plans
+        record = self.record
+        if self.check is not None:
+            return lambda x, y: otherwise(y, x)
+
+        def call(x: Any, y: Any) -> Tensor:
+            plan = plans.get((type(y), x._spec))
+            if plan is None:
+                return otherwise(y, x)
+            result = empty(plan.out)
+            plan.run(
+                plan.kernel, plan.n, result._pointer, x._pointer, plan.table, y
+            )
+            if plan.differentiable and grad_mode.enabled and x.requires_grad:
+                record(plan, result, (y, x))
+            return result
+
+        return call
+
+    def augmented(self) -> Callable[[Any, Any], Tensor]:
+        """Return the fast way to change a tensor in place by another: x += y."""
+        plans = self.plans
+        general = self.in_place
+        if self.check is not None:
+            return general
+
+        def call(x: Any, y: Any) -> Tensor:
+            if grad_mode.enabled and x.requires_grad:
+                return general(x, y)
+            try:
+                plan = plans["into", x._spec, x._spec, y._spec]
+            except (KeyError, AttributeError):
+                return general(x, y)
+            if x._storage is y._storage or (grad_mode.enabled and y.requires_grad):
+                return general(x, y)
+            plan.run(
+                plan.kernel, plan.n, x._pointer, x._pointer, y._pointer, plan.table
+            )
+            x._storage.version += 1
+            return x
 
         return call
 
@@ -450,19 +491,33 @@ class Elementwise:
         way = plan.ways_back.get(mask)
         if way is None:
             way = plan.ways_back[mask] = WayBack(self, plan, mask)
-        node = _new_node(ElementwiseNode)
+        node = _new(ElementwiseNode)
         node.way = way
         node.sequence = next_sequence()
         node.hooks = None
-        node.edges = tuple([edge(args[k]) for k in way.wanted])
-        node.saved = saved = tuple([args[k] for k in way.used])
-        node.versions = tuple([t._storage.version for t in saved])
-        node.numbers = tuple([args[k] for k in plan.numbers]) if plan.numbers else ()
-        if way.uses_out:
-            node.out = result.detach()
-            node.out_version = 0
+        wanted = way.wanted
+        if len(wanted) == 1:
+            node.edges = (edge(args[wanted[0]]),)
         else:
-            node.out = None
+            node.edges = tuple([edge(args[k]) for k in wanted])
+        used = way.used
+        if way.uses_out:
+            # not the result itself, which holds the node: that would be a cycle
+            held = [args[k] for k in used]
+            held.append(result.detach())
+            node.saved = saved = tuple(held)
+            node.versions = tuple([t._storage.version for t in saved])
+        elif not used:
+            node.saved = node.versions = ()
+        elif len(used) == 1:
+            only = args[used[0]]
+            node.saved = (only,)
+            node.versions = (only._storage.version,)
+        else:
+            node.saved = saved = tuple([args[k] for k in used])
+            node.versions = tuple([t._storage.version for t in saved])
+        numbers = plan.numbers
+        node.numbers = tuple([args[k] for k in numbers]) if numbers else ()
         result._node = node
         result._requires_grad = True
 
@@ -482,7 +537,7 @@ class Elementwise:
         way = plan.ways_back.get(mask)
         if way is None:
             way = plan.ways_back[mask] = WayBack(self, plan, mask)
-        node = _new_node(ElementwiseNode)
+        node = _new(ElementwiseNode)
         node.way = way
         node.sequence = next_sequence()
         node.hooks = None
@@ -492,14 +547,14 @@ class Elementwise:
         # the target itself is saved under its old version, so that using it is an
         # error that names this operator
         held = [args[k].detach() if args[k] is target else args[k] for k in way.used]
-        node.saved = tuple(held)
         order = {k: n for n, k in enumerate(plan.tensors)}
-        node.versions = tuple([versions[order[k]] for k in way.used])
-        node.numbers = tuple([args[k] for k in plan.numbers])
-        node.out = None
+        then = [versions[order[k]] for k in way.used]
         if way.uses_out:
-            node.out = target.detach()
-            node.out_version = target._storage.version
+            held.append(target.detach())
+            then.append(target._storage.version)
+        node.saved = tuple(held)
+        node.versions = tuple(then)
+        node.numbers = tuple([args[k] for k in plan.numbers])
         own = [n for n, k in enumerate(way.wanted) if args[k] is target]
         target.replace_history(node, own[0] if own else None)
 
@@ -683,7 +738,12 @@ class WayBack:
             jobs.append(self._job(grad, stores, frozenset(), []))
         for number, (dims, members) in enumerate(groups.items()):
             jobs.append(self._job(grad, stores if number == 0 else [], dims, members))
-        compiled = self.compiled[grad] = (jobs, passed)
+        direct = None
+        if len(jobs) == 1 and len(self.wanted) == 1:
+            steps, results, chosen, nothing = jobs[0]
+            if steps.only is not None and not nothing:
+                direct = (steps.only, results[0][1], chosen)
+        compiled = self.compiled[grad] = (jobs, passed, direct)
         if len(self.compiled) > 64:
             self.compiled.clear()
             self.compiled[grad] = compiled
@@ -794,62 +854,61 @@ def _broadcast_dims(small: Sequence[int], shape: Sequence[int]) -> frozenset[int
 
 
 class ElementwiseNode(Node):
-    """The record of an elementwise call."""
+    """The record of an elementwise call; the result, if saved, is the last saved."""
 
-    __slots__ = ("way", "numbers", "out", "out_version")
+    __slots__ = ("way", "numbers")
 
     way: WayBack
     numbers: tuple[Any, ...]
-    out: Tensor | None
-    out_version: int
 
     def name(self) -> str:
         return self.way.op.node_name
 
     def backward(self, grad: Tensor) -> Sequence[Tensor | None]:
         way = self.way
-        saved = self.check_saved() if self.saved else ()
-        out = self.out
-        if out is not None and out._storage.version != self.out_version:
-            self._stale(out, self.out_version)
+        saved = self.saved
+        if saved:
+            if saved is _FREED:
+                self.check_saved()
+            for held, version in zip(saved, self.versions):  # noqa: B905
+                if held._storage.version != version:
+                    self.check_saved()
         if grad_mode.enabled:
             return self._differentiable(grad, saved)
-        spec = grad._spec
-        compiled = way.compiled.get(spec)
+        compiled = way.compiled.get(grad._spec)
         if compiled is None:
-            compiled = way.compile(spec)
-        jobs, passed = compiled
+            compiled = way.compile(grad._spec)
+        jobs, passed, direct = compiled
+        if direct is not None:
+            call, found, chosen = direct
+            made = empty(found)
+            sources = (grad, *saved)
+            call.run(
+                call.kernel,
+                call.n,
+                made._pointer,
+                *[sources[c]._pointer for c in chosen],
+                call.table,
+                *self.numbers,
+            )
+            return (made,)
         wanted = way.wanted
         if not jobs:
-            return [grad] * len(wanted)
-        sources = [grad._pointer]
-        for t in saved:
-            sources.append(t._pointer)
-        if out is not None:
-            sources.append(out._pointer)
-        if len(jobs) == 1 and len(wanted) == 1:
-            steps, results, chosen, nothing = jobs[0]
-            result = empty(results[0][1])
-            if nothing:
-                result.zero_()
-            else:
-                steps.run(
-                    [result._pointer, *[sources[c] for c in chosen]], self.numbers
-                )
-            return (result,)
-        found: dict[int, Tensor] = {k: grad for k in passed}
+            return (grad,) * len(wanted)
+        sources = (grad, *saved)
+        cotangents: dict[int, Tensor] = {k: grad for k in passed}
         for steps, results, chosen, nothing in jobs:
-            made = [empty(s) for _, s in results]
+            results_made = [empty(s) for _, s in results]
             if nothing:
-                for t in made:
+                for t in results_made:
                     t.zero_()
             else:
-                pointers = [t._pointer for t in made]
-                pointers += [sources[c] for c in chosen]
+                pointers = [t._pointer for t in results_made]
+                pointers += [sources[c]._pointer for c in chosen]
                 steps.run(pointers, self.numbers)
-            for (k, _), t in zip(results, made, strict=True):
-                found[k] = t
-        return [found[k] for k in wanted]
+            for (k, _), t in zip(results, results_made, strict=True):
+                cotangents[k] = t
+        return [cotangents[k] for k in wanted]
 
     def _differentiable(
         self, grad: Tensor, saved: Sequence[Tensor]
@@ -858,18 +917,17 @@ class ElementwiseNode(Node):
         way = self.way
         op, plan = way.op, way.plan
         args: list[Any] = [None] * op.arity
-        for k, t in zip(way.used, saved, strict=True):
+        for k, t in zip(way.used, saved, strict=False):
             args[k] = t
             if plan.compute is not t.dtype and op.roles[k] == "t":
                 args[k] = t.to(plan.compute)
         for k, number in zip(plan.numbers, self.numbers, strict=True):
             args[k] = number
-        out = self.out
-        if out is not None:
-            attached = out.detach()
-            attached._node = self
-            attached._requires_grad = True
-            out = attached
+        out = None
+        if way.uses_out:
+            out = saved[-1].detach()
+            out._node = self
+            out._requires_grad = True
         assert op.vjps is not None
         results = []
         for k in way.wanted:
@@ -882,19 +940,3 @@ class ElementwiseNode(Node):
             value = value.sum_to_size(spec.shape)
             results.append(value if value.dtype is spec.dtype else value.to(spec.dtype))
         return results
-
-    def release(self) -> None:
-        if self.saved or self.out is not None:
-            self.out = None
-            super().release()
-            if not self.saved:
-                self.saved = _freed()
-
-
-def _freed() -> Any:
-    from .tape import _FREED
-
-    return _FREED
-
-
-_new_node = ElementwiseNode.__new__

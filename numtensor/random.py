@@ -1,8 +1,9 @@
 """Generators, and memory filled with random numbers.
 
 What may come in: addresses, counts, dtype names, the kernels of `kernels.cpu.random`.
-What must not: Tensor, shapes, dimension names. The factories (`rand`, `randn`, ...)
-and the in-place fills of Tensor are written with the `fill_*` functions here.
+What must not: Tensor (but for a generator's state), shapes, dimension names. The
+factories (`rand`, ...) and the in-place fills of Tensor are written in `sampling`,
+with the `fill_*` functions here.
 
 A generator is a seed and an offset into the seed's stream of 2**64 counters. A fill
 reserves as many counters as it needs under a lock, and then works without it, so
@@ -18,7 +19,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ import numpy.typing as npt
 from .errors import DeviceError, DTypeError, message
 from .kernels import compiler
 from .kernels.cpu import random as source
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 #: PyTorch's, so that an unseeded program draws the same in every run
 DEFAULT_SEED = 67280421310721
@@ -103,13 +107,18 @@ class Generator:
         """Return the seed of this generator's stream."""
         return self._seed
 
-    def get_state(self) -> npt.NDArray[np.uint8]:
-        """Return seed and position in the stream as 24 bytes."""
+    def get_state(self) -> Tensor:
+        """Return seed and position in the stream as a uint8 tensor of 24 bytes."""
+        from .creation import from_numpy  # which needs this module by way of others
+
+        return from_numpy(self._state())
+
+    def _state(self) -> npt.NDArray[np.uint8]:
         with self._lock:
             state = _STATE.pack(_MAGIC, self._seed, self._offset)
         return np.frombuffer(state, np.uint8).copy()
 
-    def set_state(self, state: npt.NDArray[np.uint8]) -> Generator:
+    def set_state(self, state: Tensor | npt.NDArray[np.uint8]) -> Generator:
         """Continue where the generator that returned `state` stood.
 
         Raises: TypeError, an array of another dtype; RuntimeError, other bytes than
@@ -134,10 +143,10 @@ class Generator:
 
     def clone_state(self) -> Generator:
         """Return a new generator at the same place of the same stream."""
-        return Generator(self.device).set_state(self.get_state())
+        return Generator(self.device).set_state(self._state())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.device, self.get_state())
+        return _restored, (self.device, self._state())
 
     def _reserve(self, counters: int) -> tuple[int, int]:
         """Return seed and first of `counters` counters, as int64 holds their bits."""
@@ -179,12 +188,12 @@ def initial_seed() -> int:
     return default_generator.initial_seed()
 
 
-def get_rng_state() -> npt.NDArray[np.uint8]:
+def get_rng_state() -> Tensor:
     """Return the state of the default generator."""
     return default_generator.get_state()
 
 
-def set_rng_state(state: npt.NDArray[np.uint8]) -> None:
+def set_rng_state(state: Tensor | npt.NDArray[np.uint8]) -> None:
     """Set the state of the default generator."""
     default_generator.set_state(state)
 

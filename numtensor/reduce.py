@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import dtypes, launch
-from .dtypes import BOOL, FLOAT, dtype
+from .dtypes import FLOAT, dtype
 from .errors import DimError, DTypeError, message
 from .kernels.expr import Expr, cast, var
 from .kernels.loops import COMBINES, Combine
 from .layout import normalize_dims, numel
 from .spec import Spec, contiguous_spec, spec
-from .tape import Node, edge, grad_mode
+from .tape import Node, edge, grad_mode, next_sequence
 from .tensor import Tensor, empty, result_of
 
 _MOST_PLANS = 4000
@@ -213,8 +213,20 @@ class Reduction:
                 self.plans.clear()
             plan = self.plans[key] = self.plan(x._spec, dim, keepdim, dtype)
         result = empty(plan.out)
-        if plan.steps is not None:
-            plan.steps.run((result._pointer, x._pointer), plan.scalars)
+        steps = plan.steps
+        if steps is not None:
+            call = steps.only
+            if call is not None:
+                call.run(
+                    call.kernel,
+                    call.n,
+                    result._pointer,
+                    x._pointer,
+                    call.table,
+                    *plan.scalars,
+                )
+            else:
+                steps.run((result._pointer, x._pointer), plan.scalars)
         if (
             (x._requires_grad or x._base is not None)
             and plan.differentiable
@@ -228,11 +240,20 @@ class Reduction:
 def record(op: Any, plan: Any, x: Tensor, result: Tensor) -> None:
     """Put a reduction on the tape."""
     saved = []
-    if "x" in op.saves:
-        saved.append(x)
-    if "out" in op.saves:
-        saved.append(result.detach())
-    result._node = ReductionNode(op, plan, x, tuple(saved))
+    if op.saves:
+        if "x" in op.saves:
+            saved.append(x)
+        if "out" in op.saves:
+            saved.append(result.detach())
+    node = object.__new__(ReductionNode)
+    node.op = op
+    node.plan = plan
+    node.edges = (edge(x),)
+    node.sequence = next_sequence()
+    node.hooks = None
+    node.saved = tuple(saved)
+    node.versions = tuple([t._storage.version for t in saved])
+    result._node = node
     result._requires_grad = True
 
 
@@ -241,12 +262,8 @@ class ReductionNode(Node):
 
     __slots__ = ("op", "plan")
 
-    def __init__(
-        self, op: Any, plan: Any, x: Tensor, saved: tuple[Tensor, ...]
-    ) -> None:
-        super().__init__((edge(x),), saved)
-        self.op = op
-        self.plan = plan
+    op: Any
+    plan: Any
 
     def name(self) -> str:
         # PyTorch numbers the overloads: 0 without dims, 1 with them
@@ -255,13 +272,16 @@ class ReductionNode(Node):
 
     def backward(self, grad: Tensor) -> Sequence[Tensor | None]:
         plan, op = self.plan, self.op
+        if not op.saves and not grad_mode.enabled and plan.cast_to is None:
+            # sum and mean: the cotangent's memory, seen in the shape of the input
+            return (op.vjp(grad, None, None, plan),)
         saved = list(self.check_saved())
         x = saved.pop(0) if "x" in op.saves else None
         out = saved.pop(0) if "out" in op.saves else None
         if grad_mode.enabled and out is not None:
             out._node = self
             out._requires_grad = True
-        grad = grad.reshape(plan.kept)  # type: ignore[attr-defined]
+        grad = grad.reshape(plan.kept)
         if out is not None:
             out = out.reshape(plan.kept)
         value = op.vjp(grad, x, out, plan)
@@ -273,7 +293,7 @@ class ReductionNode(Node):
 def expand_result(g: Tensor, plan: Plan) -> Tensor:
     """Return a cotangent of the result seen in the shape of the input: a view."""
     if grad_mode.enabled or not g._spec.contiguous or g.dtype is not plan.out.dtype:
-        return g.expand(plan.input.shape)  # type: ignore[attr-defined]
+        return g.expand(plan.input.shape)
     return _shared(g, plan.expanded)
 
 
@@ -296,5 +316,3 @@ def _scalar_name(kind: dtype) -> str:
         "float64": "Double",
     }[kind.name]
 
-
-_ = BOOL

@@ -204,7 +204,7 @@ def allocate(nbytes: int) -> Storage:
         block = shelf.pop()
     except IndexError:
         block = new_block(nbytes, shelf)
-    storage = Storage.__new__(Storage)
+    storage = object.__new__(Storage)
     storage.pointer = block[0]
     storage.block = block
     storage.nbytes = nbytes
@@ -214,7 +214,7 @@ def allocate(nbytes: int) -> Storage:
 
 def adopt(address: int, nbytes: int, owner: Any) -> Storage:
     """Return a storage over memory that `owner` keeps alive."""
-    storage = Storage.__new__(Storage)
+    storage = object.__new__(Storage)
     storage.pointer = address
     storage.block = (address, owner, _NOWHERE)
     storage.nbytes = nbytes

@@ -45,16 +45,17 @@ def is_grad_enabled() -> bool:
 class _Mode:
     """A grad mode as a context manager and as a decorator."""
 
+    __slots__ = ("enabled", "before")
+
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
-        self.before: list[bool] = []
 
     def __enter__(self) -> None:
-        self.before.append(grad_mode.enabled)
+        self.before = grad_mode.enabled
         grad_mode.enabled = self.enabled
 
     def __exit__(self, *exc: object) -> None:
-        grad_mode.enabled = self.before.pop()
+        grad_mode.enabled = self.before
 
     def __call__(self, function: F) -> F:
         enabled = self.enabled
@@ -77,25 +78,29 @@ class no_grad(_Mode):
     False
     """
 
+    __slots__ = ()
+
     def __new__(cls, function: Any = None) -> Any:
-        if function is not None and callable(function):
+        if function is not None:
             return _Mode(False)(function)  # used as `@no_grad` without brackets
-        return super().__new__(cls)
+        return object.__new__(cls)
 
     def __init__(self) -> None:
-        super().__init__(False)
+        self.enabled = False
 
 
 class enable_grad(_Mode):
     """Context manager or decorator in which operators are recorded again."""
 
+    __slots__ = ()
+
     def __new__(cls, function: Any = None) -> Any:
-        if function is not None and callable(function):
+        if function is not None:
             return _Mode(True)(function)
-        return super().__new__(cls)
+        return object.__new__(cls)
 
     def __init__(self) -> None:
-        super().__init__(True)
+        self.enabled = True
 
 
 class inference_mode(_Mode):
@@ -113,13 +118,15 @@ class inference_mode(_Mode):
 class set_grad_enabled(_Mode):
     """Turn recording on or off, from this call on or for a `with` block."""
 
+    __slots__ = ("previous",)
+
     def __init__(self, mode: bool) -> None:
-        super().__init__(bool(mode))
+        self.enabled = bool(mode)
         self.previous = grad_mode.enabled
-        grad_mode.enabled = bool(mode)
+        grad_mode.enabled = self.enabled
 
     def __enter__(self) -> None:
-        self.before.append(self.previous)
+        self.before = self.previous
         grad_mode.enabled = self.enabled
 
     def __call__(self, function: F) -> F:
@@ -151,7 +158,9 @@ class Node:
         self.sequence = next_sequence()
         self.hooks = None
         self.saved = saved
-        self.versions = tuple([t._storage.version for t in saved])
+        self.versions = (
+            tuple([t._storage.version for t in saved]) if saved else saved
+        )
 
     def backward(self, grad: Any) -> Sequence[Tensor | None]:
         """Return the cotangent of each input from that of the output.
@@ -222,8 +231,7 @@ class Node:
 
     def release(self) -> None:
         """Drop the saved tensors; a node that saved none can run again."""
-        if self.saved:
-            self.saved = _FREED
+        self.saved = _FREED
 
 
 class AccumulateGrad(Node):
@@ -401,34 +409,37 @@ def run_backward(
             incoming = pending.pop(node)
             if node.hooks is not None:
                 incoming = _before(node, incoming)
-            if wanted and node in wanted:
-                for number, tensor in wanted[node]:
-                    got = incoming if node.outputs == 1 else incoming[number]
-                    if got is not None:
-                        if accumulate:
-                            _accumulate(tensor, got, create_graph)
-                        else:
-                            captured[id(tensor)] = got
-                if needed is not None and node not in needed:
+            if needed is not None:
+                if node in wanted:
+                    for number, tensor in wanted[node]:
+                        got = incoming if node.outputs == 1 else incoming[number]
+                        if got is not None:
+                            if accumulate:
+                                _accumulate(tensor, got, create_graph)
+                            else:
+                                captured[id(tensor)] = got
+                    got = None
+                if node not in needed:
                     continue
             outgoing = node.backward(incoming)
             if node.hooks is not None and "post" in node.hooks:
                 outgoing = _after(node, outgoing, incoming)
-            if not retain_graph:
+            if node.saved and not retain_graph:
                 node.release()
-            incoming = got = None  # nobody but its receiver may hold a cotangent
-            edges = node.edges
-            if len(edges) == 1:
-                only = outgoing[0]
-                outgoing = None  # type: ignore[assignment]
-                if only is not None:
-                    send(edges[0], only)
-                only = None
-            else:
-                for target, grad in zip(edges, outgoing, strict=True):
-                    if grad is not None:
-                        send(target, grad)
-                grad = outgoing = None  # type: ignore[assignment]
+            incoming = None  # nobody but its receiver may hold a cotangent
+            for target, grad in zip(node.edges, outgoing):  # noqa: B905
+                if grad is None or target is None:
+                    continue
+                if needed is None and isinstance(target, Node) and target.outputs == 1:
+                    # what `send` does, for the edge that nearly all are
+                    if target in pending:
+                        pending[target] = pending[target] + grad
+                    else:
+                        pending[target] = grad
+                        heappush(heap, (-target.sequence, target))
+                else:
+                    send(target, grad)
+            grad = outgoing = None  # type: ignore[assignment]
         for entry in leaves.values():
             leaf, grad = entry
             entry[1] = None
@@ -553,8 +564,8 @@ def make_roots(
     ShapeError, a cotangent of another shape.
     """
     roots = []
-    for tensor, given in zip(tensors, grads, strict=True):
-        if not tensor._requires_grad:
+    for tensor, given in zip(tensors, grads):  # noqa: B905
+        if not tensor.requires_grad:
             raise AutogradError(
                 message(
                     "backward",
@@ -577,7 +588,7 @@ def make_roots(
                         "gradient=.",
                     )
                 )
-            given = tensor.new_ones(tensor.shape)
+            given = tensor.unit_cotangent()
         elif given.shape != tensor.shape:
             raise ShapeError(
                 message(

@@ -7,9 +7,10 @@ declarations, and must not be written here.
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,14 +66,41 @@ class Tensor:
 
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor first
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return object.__new__(cls)
-
     def __init__(self, *data: Any) -> None:
         from .creation import legacy
 
         source = legacy(data)
         _take(self, source)
+
+    if TYPE_CHECKING:
+        # Operators are attached from their declarations, which no checker can see.
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
 
     # what it is
 
@@ -199,7 +227,7 @@ class Tensor:
             for name, legacy in _LEGACY.items():
                 if dtype in (f"torch.{legacy}", legacy):
                     dtype = name
-        return self.to(dtypes.find(dtype))  # type: ignore[attr-defined]
+        return self.to(dtypes.find(dtype))
 
     # Python and NumPy
 
@@ -218,7 +246,7 @@ class Tensor:
                     "Scalar. Use tolist(), or index it first.",
                 )
             )
-        return self._array().item()
+        return _C_TYPES[self._spec.dtype.name].from_address(self._pointer).value
 
     def tolist(self) -> Any:
         """Return nested lists of Python numbers, or one number for a 0-d tensor."""
@@ -306,10 +334,10 @@ class Tensor:
                     "iteration over a 0-d tensor. Use item().",
                 )
             )
-        return iter(self.unbind(0))  # type: ignore[attr-defined]
+        return iter(self.unbind(0))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self == value).any())  # type: ignore[attr-defined]
+        return bool((self == value).any())
 
     __hash__ = object.__hash__
 
@@ -341,10 +369,10 @@ class Tensor:
                 )
             )
         copy = type(self).__new__(type(self))
-        _take(copy, self.detach().clone())  # type: ignore[attr-defined]
+        _take(copy, self.detach().clone())
         copy._requires_grad = self._requires_grad
         if self._grad is not None:
-            copy._grad = self._grad.detach().clone()  # type: ignore[attr-defined]
+            copy._grad = self._grad.detach().clone()
         copy.__dict__.update(self.__dict__)
         memo[id(self)] = copy
         return copy
@@ -525,8 +553,7 @@ class Tensor:
             retain_graph = create_graph
         if isinstance(inputs, Tensor):
             inputs = [inputs]
-        roots = make_roots([self], [gradient])
-        del gradient
+        roots = make_roots((self,), (gradient,))
         run_backward(
             roots,
             retain_graph=retain_graph,
@@ -625,7 +652,19 @@ class Tensor:
         self._seen = outer
 
 
-_new = Tensor.__new__
+_new: Any = object.__new__
+
+#: reads one element where it lies; an ndarray over it costs ten times as much
+_C_TYPES: dict[str, Any] = {
+    "bool": ctypes.c_bool,
+    "uint8": ctypes.c_uint8,
+    "int8": ctypes.c_int8,
+    "int16": ctypes.c_int16,
+    "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64,
+    "float32": ctypes.c_float,
+    "float64": ctypes.c_double,
+}
 
 _LEGACY = {
     "bool": "BoolTensor",
@@ -689,17 +728,24 @@ def empty(found: Spec) -> Tensor:
     return result
 
 
-_new_storage = Storage.__new__
+_new_storage: Any = object.__new__
 
 
 def view(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Tensor:
     """Return a tensor over the same storage; `offset` counts from the tensor's own
     first element. Recording it is the caller's."""
-    result = _new(Tensor)
     found = tensor._spec
+    return view_as(
+        tensor, spec(found.dtype, shape, strides), offset * found.itemsize
+    )
+
+
+def view_as(tensor: Tensor, found: Spec, offset: int) -> Tensor:
+    """Return a tensor of this spec over the same storage, `offset` bytes further."""
+    result = _new(Tensor)
     result._storage = tensor._storage
-    result._pointer = tensor._pointer + offset * found.itemsize
-    result._spec = spec(found.dtype, shape, strides)
+    result._pointer = tensor._pointer + offset
+    result._spec = found
     result._requires_grad = False
     result._grad = result._node = result._extra = None
     base = tensor._base
@@ -830,7 +876,7 @@ class CopySlices(Node):
 
     def backward(self, grad: Tensor) -> Sequence[Tensor | None]:
         full = _in_layout(grad, self.base_spec)
-        part = full.as_strided(*self.geometry)  # type: ignore[attr-defined]
+        part = full.as_strided(*self.geometry)
         outgoing = list(self.inner.backward(part.clone()))
         rest = full.clone()
         hole = rest.as_strided(*self.geometry)
@@ -855,7 +901,7 @@ def _geometry(base: Tensor, view: Tensor) -> tuple[Any, Any, int]:
 
 def _in_layout(grad: Tensor, wanted: Spec) -> Tensor:
     """Return a copy of `grad` whose strides are those of the base."""
-    made = grad.new_empty_strided(wanted.shape, wanted.strides)  # type: ignore[attr-defined]
+    made = grad.new_empty_strided(wanted.shape, wanted.strides)
     made.copy_(grad)
     return made
 
@@ -866,7 +912,7 @@ def _view_node(base: Tensor, view: Tensor) -> Node:
     found = base._spec
 
     def back(grad: Tensor) -> tuple[Tensor]:
-        full = grad.new_empty_strided(found.shape, found.strides)  # type: ignore[attr-defined]
+        full = grad.new_empty_strided(found.shape, found.strides)
         full.zero_()
         full.as_strided(*geometry).copy_(grad)
         return (full,)

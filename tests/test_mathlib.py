@@ -46,7 +46,7 @@ def sigmoid_of_each(x):
 
 
 UNARY = {
-    "exp": Case(mpmath.exp, np.exp, ((-110, 90), (-750, 710)), limits=(1.0, 1.5)),
+    "exp": Case(mpmath.exp, np.exp, ((-110, 90), (-750, 710)), limits=(1.0, 1.0)),
     "exp2": Case(lambda x: mpmath.mpf(2) ** x, np.exp2, ((-155, 130), (-1080, 1025))),
     "expm1": Case(mpmath.expm1, np.expm1, ((-20, 90), (-40, 710), (-0.7, 0.7))),
     "log": Case(mpmath.log, np.log, ((0.5, 2), (0, 100)), (0, INFINITY), (1.0, 1.5)),

@@ -528,7 +528,6 @@ def test_import_compiles_nothing():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(not hasattr(nt, "rand"), reason="needs the Tensor factories")
 class TestFactories:
     @pytest.fixture(autouse=True)
     def keep_the_default_stream(self):

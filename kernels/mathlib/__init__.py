@@ -1,13 +1,13 @@
 """Elementary functions as expressions that LLVM can vectorise.
 
 Each function takes `Expr` arguments of dtype float32 or float64 and returns an
-`Expr` of primitives: no branch, no call, no table, so that a flat loop over it
-becomes packed instructions. A function that is not in `EXPANSIONS` is printed as a
-call into the C library. Knows nothing of loops, kernels or targets.
+`Expr` of primitives: no branch and no call, so that a flat loop over it becomes
+packed instructions. A function that is not in `EXPANSIONS` is printed as a call into
+the C library. Knows nothing of loops, kernels or targets.
 
-Accuracy, in units in the last place against exact values: exp, log and their
-sigmoid and tanh stay below 2, all others below 3; signed zeros, infinities, NaN and
-subnormal numbers are as in C.
+Errors in units in the last place of the exact result (measured): exp and log below
+1, sigmoid, tanh and pow below 2, all others below 3. Signed zeros, infinities, NaN
+and subnormal numbers are as in C.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from ._parts import (
     clamp,
     fabs,
     fma,
+    ordered_sum,
     polynomial,
     power_of_two,
     round_shifted,
@@ -85,6 +86,12 @@ def exp_remainder(r: Expr, tail: Expr) -> Expr:
 def exp_reduced(r: Expr, tail: Expr) -> Expr:
     """exp(r + tail) for |r| <= ln(2)/2."""
     return r + exp_remainder(r, tail) + 1.0
+
+
+def exp_reduced_closely(r: Expr, tail: Expr) -> Expr:
+    """exp(r + tail), barely more than its last rounding away."""
+    first, rest = ordered_sum(const(1.0, r.dtype), r)
+    return first + (rest + exp_remainder(r, tail))
 
 
 def exp(x: Expr) -> Expr:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from ..expr import Expr, apply, bits, cast, const, where
-from ._exponential import exp_reduced, exp_remainder, reduce_ln2
+from ._exponential import exp_reduced, exp_reduced_closely, reduce_ln2
 from ._logarithm import log_reduced, split
 from ._parts import (
     FORMATS,
@@ -76,8 +76,7 @@ def exp_pair(high: Expr, low: Expr) -> Expr:
     n, _ = round_shifted(high, LOG2_E)
     r = fma(n, const(-form.ln2_high, high.dtype), high)
     r, tail = ordered_sum(r, low - n * form.ln2_low)
-    first, rest = ordered_sum(const(1.0, r.dtype), r)
-    result = scale(first + (rest + exp_remainder(r, tail)), n)
+    result = scale(exp_reduced_closely(r, tail), n)
     result = where(high > 710.0, math.inf, result)
     return where(high < -746.0, 0.0, result)
 

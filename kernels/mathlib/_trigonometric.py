@@ -102,7 +102,7 @@ _LARGE = {"float32": 2.0**100, "float64": 2.0**1000}
 
 
 def reduce_float32(x: Expr) -> tuple[Expr, Expr, Expr]:
-    """q as float32, y and its rounding error (neglected), with x = q pi/2 + y."""
+    """q, y and its rounding error, with x = q pi/2 + y and |y| <= pi/4."""
     wide = cast(x, "float64")
     pieces = [wide * c for c in _TURN]
     pieces = [u - apply("rint", u) for u in pieces[:-1]] + [pieces[-1]]
@@ -114,8 +114,10 @@ def reduce_float32(x: Expr) -> tuple[Expr, Expr, Expr]:
     turns = pieces[0] - q * 0.25
     for piece in pieces[1:]:
         turns = turns + piece
-    y = cast(turns * _TWO_PI[0], "float32")
-    return cast(q, "float32"), y, const(0.0, "float32")
+    angle = turns * _TWO_PI[0]
+    y = cast(angle, "float32")
+    tail = cast(angle - cast(y, "float64"), "float32")
+    return cast(q, "float32"), y, tail
 
 
 def reduce_float64(x: Expr) -> tuple[Expr, Expr, Expr]:
@@ -124,7 +126,7 @@ def reduce_float64(x: Expr) -> tuple[Expr, Expr, Expr]:
     exponent = apply("shift_right_logical", bits(x) << 1, const(53, "int64")) - 1023
     exponent = where(exponent < 0, 0, exponent)
     exponent = where(exponent > 1023, 1023, exponent)
-    row = exponent >> 4
+    row = exponent >> 4  # turns.STEP exponents share a row
     m = x * from_bits((1023 - (row << 4)) << 52)
     c = [apply("turn_piece", (row << 2) + k, dtype="float64") for k in range(4)]
     whole = apply("rint", m * c[0])

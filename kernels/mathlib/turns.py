@@ -15,7 +15,6 @@ STEP = 16
 ROWS = 1024 // STEP
 #: lowest bit of each piece but the last, which is rounded
 _ENDS = (14, -39, -92)
-PIECES_PER_ROW = len(_ENDS) + 1
 
 
 def _pi() -> int:

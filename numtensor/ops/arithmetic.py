@@ -223,7 +223,7 @@ def _no_negative_powers(x: Any, y: Any) -> None:
         ):
             return
     if isinstance(y, Tensor):
-        negative = y.numel() > 0 and bool((y < 0).any())  # type: ignore[attr-defined]
+        negative = y.numel() > 0 and bool((y < 0).any())
     else:
         negative = y < 0
     if negative:

@@ -60,7 +60,7 @@ def elementwise(
         call = wrap(call)
         call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
-    call.operator = plain.operator = operator  # type: ignore[attr-defined]
+    call.operator = plain.operator = operator
     if not isinstance(domain[0], tuple):
         domain = (domain,) * operator.arity
     if not dtypes:
@@ -135,17 +135,10 @@ def _symbols(operator: Elementwise, symbol: str, in_place: bool) -> None:
     forward = operator.binary(other_operand)
     attach(f"__{symbol}__", forward)
 
-    def reflected(self: Tensor, other: Any) -> Any:
-        return general(other, self)
-
     if symbol not in ("lt", "le", "gt", "ge", "eq", "ne"):
-        attach(f"__r{symbol}__", reflected)
+        attach(f"__r{symbol}__", operator.reflected(general))
         if in_place:
-
-            def augmented(self: Tensor, other: Any) -> Tensor:
-                return operator.in_place(self, other)
-
-            attach(f"__i{symbol}__", augmented)
+            attach(f"__i{symbol}__", operator.augmented())
 
 
 def reduction(
@@ -190,7 +183,7 @@ def reduction(
             if keepdims is not None:
                 keepdim = keepdims
             result = operator(input, dim, keepdim, dtype)
-            return result if out is None else out.copy_(result)  # type: ignore[attr-defined]
+            return result if out is None else out.copy_(result)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc

@@ -115,12 +115,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
             parts = []
             for (size, own), begin in zip(sizes, starts, strict=True):
                 part = narrow(g, d, begin, size)
-                parts.append(part if part.dtype is own else part.to(own))  # type: ignore[attr-defined]
+                parts.append(part if part.dtype is own else part.to(own))
             return parts
 
         made._node = FunctionNode("CatBackward0", tuple(edge(x) for x in full), back)
         made._requires_grad = True
-    return made if out is None else out.copy_(made)  # type: ignore[attr-defined]
+    return made if out is None else out.copy_(made)
 
 
 @composed(

@@ -61,9 +61,9 @@ def _product(a: Tensor, b: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         def back(g: Tensor, *saved: Tensor) -> tuple[Tensor | None, Tensor | None]:
             ga = gb = None
             if need[0]:
-                ga = matmul(g, _mT(saved[-1])).sum_to_size(a_shape)  # type: ignore[attr-defined]
+                ga = matmul(g, _mT(saved[-1])).sum_to_size(a_shape)
             if need[1]:
-                gb = matmul(_mT(saved[0]), g).sum_to_size(b_shape)  # type: ignore[attr-defined]
+                gb = matmul(_mT(saved[0]), g).sum_to_size(b_shape)
             return ga, gb
 
         a_shape, b_shape = tuple(a.shape), tuple(b.shape)
@@ -131,7 +131,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         shape = (*shape[:-2], shape[-1])
     if other.ndim == 1:
         result = reshape(result, shape[:-1])
-    return result if out is None else out.copy_(result)  # type: ignore[attr-defined]
+    return result if out is None else out.copy_(result)
 
 
 attach("__matmul__", lambda self, other: matmul(self, other))
@@ -180,7 +180,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
         raise ShapeError(
             message("outer", f"a {input.ndim}-d and a {vec2.ndim}-d tensor", "two 1-d")
         )
-    return unsqueeze(input, 1) * vec2  # type: ignore[operator]
+    return unsqueeze(input, 1) * vec2
 
 
 @composed("addmm", samples=lambda make: [((make(2, 2), make(2, 3), make(3, 2)), {})])
@@ -191,7 +191,7 @@ def addmm(
     product = mm(mat1, mat2)
     if alpha != 1:
         product = product * alpha
-    return product + (input if beta == 1 else input * beta)  # type: ignore[operator]
+    return product + (input if beta == 1 else input * beta)
 
 
 

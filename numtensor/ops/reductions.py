@@ -51,7 +51,7 @@ def _resolved(operator: Any) -> Any:
         if dtype is not None:
             dtype = find(dtype)
         result = operator(input, dim, keepdim, dtype)
-        return result if out is None else out.copy_(result)  # type: ignore[attr-defined]
+        return result if out is None else out.copy_(result)
 
     return call
 
@@ -100,8 +100,8 @@ def _prod_vjp(g: Tensor, x: Tensor, out: Tensor, plan: Plan) -> Tensor:
     zero = x == 0
     if not bool(function("any")(zero)):
         return g * out / x
-    others = prod.operator(m.where(zero, 1.0, x), plan.dims, True)  # type: ignore[attr-defined]
-    zeros = sum.operator(zero, plan.dims, True)  # type: ignore[attr-defined]
+    others = prod.operator(m.where(zero, 1.0, x), plan.dims, True)
+    zeros = sum.operator(zero, plan.dims, True)
     alone = m.where(zeros == 1, others, 0.0)
     rest = m.where(zeros == 0, out, 0.0)
     return g * m.where(zero, alone, rest / m.where(zero, 1.0, x))
@@ -117,7 +117,7 @@ prod = reduction(
 def _extreme_vjp(g: Tensor, x: Tensor, out: Tensor, plan: Plan) -> Tensor:
     """Shared evenly between equal extremes."""
     hit = (x == out) | ((x != x) & (out != out))
-    count = sum.operator(hit, plan.dims, True)  # type: ignore[attr-defined]
+    count = sum.operator(hit, plan.dims, True)
     return m.where(hit, g / count, 0.0)
 
 
@@ -374,7 +374,7 @@ class _Variance:
         return plan
 
     def vjp(self, g: Tensor, x: Tensor, out: Tensor, plan: Plan) -> Tensor:
-        gap = x - mean.operator(x, plan.dims, True)  # type: ignore[attr-defined]
+        gap = x - mean.operator(x, plan.dims, True)
         free = plan.scalars[0]
         scale = 2.0 / free if free else float("inf")
         if not self.root:
@@ -403,7 +403,7 @@ class _Variance:
             if len(self.plans) > 4000:
                 self.plans.clear()
             plan = self.plans[key] = self.plan(x._spec, dims, correction)
-        middle = mean.operator(x, dims, True)  # type: ignore[attr-defined]
+        middle = mean.operator(x, dims, True)
         result = empty(plan.out)
         if plan.steps is not None:
             plan.steps.run((result._pointer, x._pointer, middle._pointer), plan.scalars)
@@ -438,7 +438,7 @@ def _spread(name: str, operator: _Variance, with_mean: bool, kind: str) -> Any:
         found, middle = operator(input, dim, correction, keepdim)
         if with_mean:
             return found, middle
-        return found if out is None else out.copy_(found)  # type: ignore[attr-defined]
+        return found if out is None else out.copy_(found)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"""Return the {kind} over `dim`, or of everything{", and the mean" if with_mean else ""}.
@@ -483,7 +483,7 @@ def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
                 "a size that broadcasts to the tensor's",
             )  # fmt: skip
         )
-    summed = sum.operator(self, tuple(dims), True) if dims else self  # type: ignore[attr-defined]
+    summed = sum.operator(self, tuple(dims), True) if dims else self
     return reshape(summed, wanted) if summed._spec.shape != wanted else summed
 
 

@@ -148,10 +148,10 @@ clamp = elementwise(
 def _clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """In-place form of `clamp`."""
     if max is None:
-        return self.clamp_min_(min)  # type: ignore[attr-defined]
+        return self.clamp_min_(min)
     if min is None:
-        return self.clamp_max_(max)  # type: ignore[attr-defined]
-    return clamp.operator.in_place(self, min, max)  # type: ignore[attr-defined]
+        return self.clamp_max_(max)
+    return clamp.operator.in_place(self, min, max)
 
 
 attach("clamp_", _clamp_)

@@ -15,9 +15,9 @@ from ..devices import find as find_device
 from ..dtypes import dtype
 from ..elementwise import Elementwise
 from ..errors import DTypeError, ShapeError, message
-from ..spec import contiguous_spec, spec
+from ..spec import Spec, contiguous_spec, spec
 from ..tape import FunctionNode, MultiNode, edge, grad_mode
-from ..tensor import Tensor, empty, result_of, view as make_view
+from ..tensor import Tensor, empty, result_of, view as make_view, view_as
 from .declare import attach, composed
 
 Back = Callable[[Tensor], tuple[Tensor, ...]]
@@ -51,7 +51,7 @@ def _as_is(x: Tensor, made: Tensor, name: str) -> Tensor:
         if made.dtype is kind:
             back = lambda g: (g,)  # noqa: E731
         else:
-            back = lambda g: (g.to(kind),)  # type: ignore[attr-defined] # noqa: E731
+            back = lambda g: (g.to(kind),) # noqa: E731
         made._node = FunctionNode(name, (edge(x),), back)
         made._requires_grad = True
     return made
@@ -220,6 +220,22 @@ def _zero_(self: Tensor) -> Tensor:
 attach("zero_", _zero_)
 
 
+def _unit_cotangent(self: Tensor) -> Tensor:
+    """Return ones of this shape, the cotangent that backward() starts from."""
+    known = self._spec.extra.get("unit")
+    if known is None:
+        found = contiguous_spec(self.dtype, tuple(self._spec.shape))
+        known = (found, _fill.plan((int,), found))
+        self._spec.extra["unit"] = known
+    found, plan = known
+    made = empty(found)
+    plan.run(plan.kernel, plan.n, made._pointer, plan.table, 1)
+    return made
+
+
+attach("unit_cotangent", _unit_cotangent)
+
+
 # Views
 
 
@@ -255,8 +271,8 @@ def _embed(g: Tensor, shape: tuple[int, ...], take: Callable[[Tensor], Tensor]) 
     was = grad_mode.enabled
     grad_mode.enabled = False
     try:
-        made.zero_()  # type: ignore[attr-defined]
-        take(made).copy_(g)  # type: ignore[attr-defined]
+        made.zero_()
+        take(made).copy_(g)
     finally:
         grad_mode.enabled = was
     if with_grad:
@@ -375,7 +391,7 @@ def _view(self: Tensor, *shape: Any) -> Tensor:
     """
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         if shape[0] is self.dtype:
-            return self.view(tuple(self.shape))  # type: ignore[attr-defined]
+            return self.view(tuple(self.shape))
         return _view_dtype(self, shape[0])
     wanted = layout.infer_shape("view", _dims_given(shape), self._spec.numel)
     strides = layout.view_strides(tuple(self._spec.shape), self._spec.strides, wanted)
@@ -469,7 +485,7 @@ def _expand(self: Tensor, *sizes: Any) -> Tensor:
         self,
         layout.expand(*_parts(self), _dims_given(sizes)),
         "ExpandBackward0",
-        lambda g: (g.sum_to_size(before),),  # type: ignore[attr-defined]
+        lambda g: (g.sum_to_size(before),),
     )
 
 
@@ -566,8 +582,8 @@ def _as_strided(
 
     def back(g: Tensor) -> tuple[Tensor]:
         made = _new_empty_strided(g, before.shape, before.strides)
-        made.zero_()  # type: ignore[attr-defined]
-        _as_strided(made, size, stride, relative).copy_(g)  # type: ignore[attr-defined]
+        made.zero_()
+        _as_strided(made, size, stride, relative).copy_(g)
         return (made,)
 
     return _viewed(self, (size, stride, relative), "AsStridedBackward0", back)
@@ -588,52 +604,62 @@ attach("new_empty_strided", _new_empty_strided)
 
 
 def _many(x: Tensor, geometries: list[layout.View], name: str, back: Any) -> tuple[Tensor, ...]:
-    made = [make_view(x, *g) for g in geometries]
-    if grad_mode.enabled and x.requires_grad:
-        node = MultiNode(name, (edge(x),), back, len(made))
-        if len(made) == 1:
-            # with one output the walk hands over the cotangent itself
-            node.function = lambda g: back([g])
-        for k, view in enumerate(made):
-            view._node = node
-            view._output = k
-            view._requires_grad = True
-    return tuple(made)
+    made = tuple([make_view(x, *g) for g in geometries])
+    if not made or not grad_mode.enabled or not x.requires_grad:
+        return made
+    return _record_many(x, made, name, back)
+
+
+def _record_many(
+    x: Tensor, made: tuple[Tensor, ...], name: str, back: Any
+) -> tuple[Tensor, ...]:
+    node = MultiNode(name, (edge(x),), back, len(made))
+    if len(made) == 1:
+        # with one output the walk hands over the cotangent itself
+        node.function = lambda g: back([g])
+    for k, view in enumerate(made):
+        view._node = node
+        view._output = k
+        view._requires_grad = True
+    return made
 
 
 @composed("unbind", kind="view", samples=lambda make: [((make(3, 2),), {}), ((make(2, 3), 1), {})])
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return a view per index of a dim, without that dim."""
-    shape, strides, _ = _parts(input)
-    dim = layout.normalize_dim("unbind", dim, len(shape))
-    rest = shape[:dim] + shape[dim + 1 :]
-    steps = strides[:dim] + strides[dim + 1 :]
-    step = strides[dim]
-
-    def back(grads: list[Tensor | None]) -> tuple[Tensor]:
-        return (_stacked(grads, rest, dim),)
-
-    return _many(
-        input, [(rest, steps, k * step) for k in range(shape[dim])], "UnbindBackward0", back
+    found = input._spec
+    known = found.extra.get(("unbind", dim))
+    if known is None:
+        shape, strides, _ = _parts(input)
+        d = layout.normalize_dim("unbind", dim, len(shape))
+        rest = spec(
+            found.dtype, shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
+        )
+        known = found.extra["unbind", dim] = (d, rest, strides[d] * found.itemsize)
+    d, rest, step = known
+    made = tuple([view_as(input, rest, k * step) for k in range(found.shape[d])])
+    if not made or not grad_mode.enabled or not input.requires_grad:
+        return made
+    return _record_many(
+        input, made, "UnbindBackward0", lambda grads: (_stacked(grads, rest, d),)
     )
 
 
-def _stacked(grads: list[Tensor | None], shape: tuple[int, ...], dim: int) -> Tensor:
+def _stacked(grads: list[Tensor | None], part: Spec, dim: int) -> Tensor:
     """Stack cotangents, zeros where nothing flowed."""
-    known = next(g for g in grads if g is not None)
     if grad_mode.enabled:
         from .joining import stack
 
-        zeros = known * 0
+        zeros = next(g for g in grads if g is not None) * 0
         return stack([zeros if g is None else g for g in grads], dim)
-    made = empty(
-        contiguous_spec(known.dtype, shape[:dim] + (len(grads),) + shape[dim:])
-    )
-    for part, g in zip(unbind(made, dim), grads, strict=True):
+    shape = tuple(part.shape)
+    whole = contiguous_spec(part.dtype, (*shape[:dim], len(grads), *shape[dim:]))
+    made = empty(whole)
+    for place, g in zip(unbind(made, dim), grads, strict=True):
         if g is None:
-            part.zero_()  # type: ignore[attr-defined]
+            _zero_(place)
         else:
-            _as_is(g, part, "")
+            _as_is(g, place, "")
     return made
 
 
@@ -681,7 +707,7 @@ def split(
 
         known = next(g for g in grads if g is not None)
         full = [
-            known.new_zeros(shape[:dim] + (n,) + shape[dim + 1 :]) if g is None else g  # type: ignore[attr-defined]
+            known.new_zeros(shape[:dim] + (n,) + shape[dim + 1 :]) if g is None else g
             for g, n in zip(grads, sizes, strict=True)
         ]
         return (cat(full, dim),)
@@ -713,6 +739,11 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
 
     Raises: DimError, out of range or too many indices; DTypeError, other indices.
     """
+    found = self._spec
+    if type(key) is int and found.ndim:
+        size = tuple.__getitem__(found.shape, 0)
+        if -size <= key < size:
+            return _row(self, key + size if key < 0 else key)
     if not layout.is_basic(key):
         key = _plain_key(key)
     shape = self._spec.shape
@@ -722,6 +753,27 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
         "SelectBackward0" if type(key) is int else "SliceBackward0",
         _set_in(shape, lambda full: _getitem(full, key)),
     )
+
+
+def _row(x: Tensor, index: int) -> Tensor:
+    """Return x[index] for an index in range: all rows share one spec."""
+    found = x._spec
+    row = found.extra.get("row")
+    if row is None:
+        row = found.extra["row"] = (
+            spec(found.dtype, tuple(found.shape[1:]), found.strides[1:]),
+            found.strides[0] * found.itemsize,
+        )
+    made = view_as(x, row[0], index * row[1])
+    if (
+        (x._requires_grad or x._base is not None)
+        and grad_mode.enabled
+        and x.requires_grad
+    ):
+        back = _set_in(found.shape, lambda full: _row(full, index))
+        made._node = FunctionNode("SelectBackward0", (edge(x),), back)
+        made._requires_grad = True
+    return made
 
 
 def _plain_key(key: Any) -> Any:

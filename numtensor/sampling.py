@@ -1,0 +1,540 @@
+"""Tensors of random numbers: factories, and what fills a tensor in place.
+
+Each function checks what it is given, reserves memory, and lets a `fill_*` function of
+`random` write it. Numbers come in the order of indices, whatever the strides, so that
+a seed gives a tensor and its transpose the same elements. Distributions themselves
+must not come in: they are kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import dtypes, layout, random
+from .creation import _finish, _fresh, _kind, _like, _size
+from .devices import find as find_device
+from .dtypes import FLOAT, dtype
+from .elementwise import writable
+from .errors import DTypeError, ShapeError, message
+from .layout import as_int
+from .ops.declare import attach
+from .ops.registry import Declared, register
+from .ops.views import _as_is
+from .random import Generator
+from .spec import contiguous_spec
+from .tape import FunctionNode, edge, grad_mode, no_grad
+from .tensor import Tensor, empty
+
+#: writes n elements at an address: (address, n, dtype name)
+Draw = Callable[[int, int, str], None]
+
+
+def _drawn(target: Tensor, draw: Draw) -> Tensor:
+    """Fill a tensor in the order of its indices; the tape is the caller's."""
+    found = target._spec
+    if found.contiguous:
+        draw(target._pointer, found.numel, found.dtype.name)
+        return target
+    dense = empty(contiguous_spec(found.dtype, tuple(found.shape)))
+    draw(dense._pointer, found.numel, found.dtype.name)
+    return _as_is(dense, target, "")
+
+
+def _given(made: Tensor, requires_grad: bool, out: Tensor | None) -> Tensor:
+    """Return what was made, by way of `out` if there is one."""
+    if out is None:
+        return _finish(made, None, requires_grad)
+    if out.shape != made.shape:
+        raise ShapeError(
+            message(
+                "out=",
+                f"a tensor of shape {list(out.shape)}",
+                f"the shape of the result, {list(made.shape)}",
+            )
+        )
+    with no_grad():
+        return out.copy_(made)
+
+
+def _without_slope(name: str, result: Tensor, *sources: Any) -> Tensor:
+    """Record that `result` was drawn from `sources`, whose gradients are zero."""
+    known = [s for s in sources if isinstance(s, Tensor) and s.requires_grad]
+    if known and grad_mode.enabled and result.dtype.category == FLOAT:
+        like = [s.detach() for s in known]
+        result._node = FunctionNode(
+            name,
+            tuple(edge(s) for s in known),
+            lambda g: tuple(s.new_zeros(s.shape) for s in like),
+        )
+        result._requires_grad = True
+    return result
+
+
+# Factories
+
+
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    pin_memory: bool = False,
+    **keywords: Any,
+) -> Tensor:
+    """Return numbers uniform in [0, 1).
+
+    Dtypes: float32, float64. Raises: DTypeError, an integer dtype; ShapeError.
+
+    >>> rand(2, 3).shape
+    torch.Size([2, 3])
+    """
+    find_device(device)
+    kind = _kind(dtype, None if out is None else out.dtype)
+    made = _fresh("rand", kind, _size("rand", size, keywords))
+    draw = _uniform(0.0, 1.0, generator)
+    return _given(_drawn(made, draw), requires_grad, out)
+
+
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    pin_memory: bool = False,
+    **keywords: Any,
+) -> Tensor:
+    """Return normal numbers of mean 0 and standard deviation 1.
+
+    Dtypes: float32, float64. Raises: DTypeError, an integer dtype; ShapeError.
+
+    >>> randn((4,), dtype=dtypes.float64).dtype
+    torch.float64
+    """
+    find_device(device)
+    kind = _kind(dtype, None if out is None else out.dtype)
+    made = _fresh("randn", kind, _size("randn", size, keywords))
+    draw = _normal(0.0, 1.0, generator)
+    return _given(_drawn(made, draw), requires_grad, out)
+
+
+def _bounds(op: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
+    """Read (high), (low, high), each followed by `size` unless that is a keyword."""
+    names = ["low", "high", "size"]
+    given = list(args)
+    short = "low" not in keywords and len(given) + len(keywords) < 3
+    if short:
+        names = names[1:]
+    found = dict(zip(names, given, strict=False))
+    for name, value in keywords.items():
+        if name not in names or name in found:
+            raise TypeError(f"{op}() got an unexpected keyword argument {name!r}")
+        found[name] = value
+    if len(given) > len(names) or set(found) != set(names):
+        raise TypeError(
+            message(
+                op,
+                f"{len(given)} positional arguments",
+                f"{op}(high, size) or {op}(low, high, size)",
+            )
+        )
+    size = found["size"]
+    if isinstance(size, int) or not isinstance(size, (tuple, list)):
+        raise TypeError(
+            message(
+                op,
+                f"size {size!r}",
+                "a tuple of ints",
+                f"{op}(): argument 'size' must be tuple of ints, not "
+                f"{type(size).__name__}.",
+            )
+        )
+    return [as_int(op, found.get("low", 0)), as_int(op, found["high"]), size]
+
+
+def randint(
+    *args: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    pin_memory: bool = False,
+    **keywords: Any,
+) -> Tensor:
+    """Return integers uniform in [low, high): `randint(low, high, size)`, low 0.
+
+    Dtypes: all, int64 unless given. Raises: RuntimeError, an empty interval or one
+    beyond the dtype; ShapeError; TypeError, a size that is no tuple.
+
+    >>> randint(3, (2, 2)).dtype
+    torch.int64
+    """
+    find_device(device)
+    low, high, size = _bounds("randint", args, keywords)
+    default = dtypes.int64 if out is None else out.dtype
+    made = _fresh("randint", _kind(dtype, default), _size("randint", (size,), {}))
+    draw = _integers(low, high, generator)
+    return _given(_drawn(made, draw), requires_grad, out)
+
+
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Return 0, ..., n - 1 in random order.
+
+    Dtypes: all that hold n - 1, int64 unless given. Raises: ShapeError, n negative;
+    RuntimeError, a dtype too small.
+
+    >>> sorted(randperm(4).tolist())
+    [0, 1, 2, 3]
+    """
+    find_device(device)
+    n = as_int("randperm", n)
+    kind = _kind(dtype, dtypes.int64 if out is None else out.dtype)
+    made = _fresh("randperm", kind, (n,))
+    if n - 1 > _largest_index(kind):
+        raise RuntimeError(
+            message(
+                "randperm",
+                f"n={n} for {kind}",
+                f"n of at most {_largest_index(kind) + 1}",
+                "Use a wider dtype.",
+            )
+        )
+
+    made._array()[...] = random.permutation(n, generator)
+    return _given(made, requires_grad, out)
+
+
+def _largest_index(kind: dtype) -> int:
+    """The last integer up to which the dtype has all of them."""
+    if kind.category == FLOAT:
+        return 2**24 if kind is dtypes.float32 else 2**53
+    return 1 if kind is dtypes.bool_ else int(np.iinfo(kind.numpy).max)
+
+
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return numbers uniform in [0, 1), of the shape and dtype of `input`."""
+    draw = _uniform(0.0, 1.0, generator)
+    return _alike(input, draw, dtype, device, requires_grad)
+
+
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return standard normal numbers, of the shape and dtype of `input`."""
+    draw = _normal(0.0, 1.0, generator)
+    return _alike(input, draw, dtype, device, requires_grad)
+
+
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return integers uniform in [low, high), of the shape and dtype of `input`.
+
+    `randint_like(input, high)` starts at 0.
+    """
+    if high is None:
+        low, high = 0, low
+    draw = _integers(
+        as_int("randint_like", low), as_int("randint_like", high), generator
+    )
+    return _alike(input, draw, dtype, device, requires_grad)
+
+
+def _alike(
+    input: Tensor, draw: Draw, kind: Any, device: Any, requires_grad: bool
+) -> Tensor:
+    find_device(device)
+    return _finish(_drawn(empty(_like(input, kind)), draw), None, requires_grad)
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Return normal numbers with a mean and a standard deviation for each, or for all.
+
+    Shapes: `size` where both are numbers, else the broadcast shape of the tensors.
+    Dtypes: float32, float64. Gradients with respect to mean and std are zero.
+    Raises: RuntimeError, a negative std; ShapeError; DTypeError; TypeError, `size`
+    beside a tensor or missing beside numbers.
+
+    >>> normal(Tensor([0.0, 100.0]), 0.0)
+    tensor([  0., 100.])
+    """
+    find_device(device)
+    tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
+    if bool(tensors) == (size is not None):
+        raise TypeError(
+            message(
+                "normal",
+                "a tensor and a size" if tensors else "numbers without a size",
+                "normal(mean, std, size) for numbers, normal(mean, std) with a tensor",
+            )
+        )
+    if not tensors:
+        made = _fresh("normal", _kind(dtype), _size("normal", (size,), {}))
+        return _given(_drawn(made, _normal(mean, std, generator)), requires_grad, out)
+    shape = layout.broadcast_shapes("normal", *[tuple(x.shape) for x in tensors])
+    made = empty(contiguous_spec(tensors[0].dtype, shape))
+    with no_grad():
+        if not _all(std >= 0):
+            raise RuntimeError(
+                message(
+                    "normal",
+                    "a negative std",
+                    "std >= 0 everywhere",
+                    "normal expects all elements of std >= 0.0.",
+                )
+            )
+        _drawn(made, _normal(0.0, 1.0, generator))
+        made.mul_(std).add_(mean)
+    made = _given(made, requires_grad, out)
+    return _without_slope("NormalBackward1", made, mean, std)
+
+
+def _all(truth: Any) -> bool:
+    if isinstance(truth, Tensor):
+        truth = truth.all()
+    return bool(truth)
+
+
+def bernoulli(
+    input: Tensor,
+    p: float | None = None,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return 1 with the probability in each element of `input`, else 0.
+
+    With `p`, that is the probability everywhere and `input` gives shape and dtype.
+    Dtypes: float32, float64; all with `p`. The gradient is zero.
+    Raises: DTypeError; RuntimeError, a probability outside [0, 1].
+
+    >>> bernoulli(Tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
+    made = empty(_like(input, None))
+    if p is not None:
+        _drawn(made, _coin(p, generator))
+    else:
+        _tossed("bernoulli", made, input, generator)
+    return _without_slope("BernoulliBackward0", _given(made, False, out), input)
+
+
+def _tossed(op: str, target: Tensor, p: Tensor, generator: Generator | None) -> None:
+    """Store in each element of `target` whether a coin of probability p came up."""
+    if p.dtype.category != FLOAT:
+        raise DTypeError(
+            message(op, f"probabilities of {p.dtype}", "float32 or float64")
+        )
+    with no_grad():
+        p = p.detach().expand(target.shape)
+        if not _all((p >= 0) & (p <= 1)):
+            raise RuntimeError(
+                message(op, "a probability outside [0, 1]", "p in [0, 1] everywhere")
+            )
+        coins = empty(contiguous_spec(p.dtype, tuple(target.shape)))
+        _drawn(coins, _uniform(0.0, 1.0, generator))
+        _as_is(coins < p, target, "")
+
+
+# What to draw
+
+
+def _uniform(low: Any, high: Any, generator: Generator | None) -> Draw:
+    low, high = float(low), float(high)
+    return lambda address, n, kind: random.fill_uniform(
+        address, n, kind, low, high, generator
+    )
+
+
+def _normal(mean: Any, std: Any, generator: Generator | None) -> Draw:
+    mean, std = float(mean), float(std)
+    return lambda address, n, kind: random.fill_normal(
+        address, n, kind, mean, std, generator
+    )
+
+
+def _integers(low: int, high: int, generator: Generator | None) -> Draw:
+    return lambda address, n, kind: random.fill_integers(
+        address, n, kind, low, high, generator
+    )
+
+
+def _coin(p: Any, generator: Generator | None) -> Draw:
+    p = float(p)
+    return lambda address, n, kind: random.fill_bernoulli(
+        address, n, kind, p, generator
+    )
+
+
+# In place
+
+
+def _in_place(op: str, target: Tensor, draw: Callable[[Tensor], Any]) -> Tensor:
+    """Replace the elements of a tensor; what it held before has gradient zero.
+
+    Raises: AutogradError, a leaf that requires grad; ShapeError, elements that share
+    memory.
+    """
+    recorded = grad_mode.enabled and target.requires_grad
+    writable(op, target, recorded)
+    before = edge(target) if recorded else None
+    draw(target)
+    target._storage.version += 1
+    if recorded:
+        name = op.strip("_").capitalize() + "Backward0"
+        shape = tuple(target.shape)
+        target.replace_history(
+            FunctionNode(name, (before,), lambda g: (g.new_zeros(shape),)), 0
+        )
+    return target
+
+
+def _uniform_(
+    self: Tensor, low: Any = 0.0, to: Any = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill the tensor with numbers uniform in [low, to).
+
+    Dtypes: float32, float64. Raises: DTypeError; RuntimeError, bounds that are no
+    finite interval; AutogradError.
+    """
+    draw = _uniform(low, to, generator)
+    return _in_place("uniform_", self, lambda t: _drawn(t, draw))
+
+
+def _normal_(
+    self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill the tensor with normal numbers.
+
+    Dtypes: float32, float64. Raises: DTypeError; RuntimeError, a negative std;
+    AutogradError.
+    """
+    draw = _normal(mean, std, generator)
+    return _in_place("normal_", self, lambda t: _drawn(t, draw))
+
+
+def _random_(
+    self: Tensor, *bounds: Any, to: Any = None, generator: Generator | None = None
+) -> Tensor:
+    """Fill the tensor with integers: `random_(to)`, `random_(low, to)`.
+
+    In [low, to), low 0. Without `to`, up to the largest value of an integer dtype, or
+    to where a float dtype stops having every integer.
+    Dtypes: all. Raises: RuntimeError, an empty interval or one beyond the dtype;
+    AutogradError.
+    """
+    if len(bounds) > 2 or (to is not None and len(bounds) > 1):
+        raise TypeError(
+            message("random_", f"{len(bounds)} bounds", "random_(to), random_(low, to)")
+        )
+    low, high = bounds[0] if bounds else 0, to
+    if len(bounds) == 2:
+        high = bounds[1]
+    elif len(bounds) == 1 and to is None:
+        low, high = 0, bounds[0]
+    if high is None:
+        high = random.default_bounds(self.dtype.name)[1]
+    draw = _integers(as_int("random_", low), as_int("random_", high), generator)
+    return _in_place("random_", self, lambda t: _drawn(t, draw))
+
+
+def _bernoulli_(
+    self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill the tensor with 1 with probability p, a number or a tensor of them, else 0.
+
+    Dtypes: all. Raises: RuntimeError, a probability outside [0, 1]; AutogradError.
+    """
+    if isinstance(p, Tensor):
+        return _in_place(
+            "bernoulli_", self, lambda t: _tossed("bernoulli_", t, p, generator)
+        )
+    draw = _coin(p, generator)
+    return _in_place("bernoulli_", self, lambda t: _drawn(t, draw))
+
+
+def _exponential_(
+    self: Tensor, lambd: Any = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill the tensor with exponential numbers of mean 1 / lambd.
+
+    Dtypes: float32, float64. Raises: DTypeError; RuntimeError, `lambd` not > 0;
+    AutogradError.
+    """
+    rate = float(lambd)
+
+    def draw(address: int, n: int, kind: str) -> None:
+        random.fill_exponential(address, n, kind, rate, generator)
+
+    return _in_place("exponential_", self, lambda t: _drawn(t, draw))
+
+
+for _fill in (_uniform_, _normal_, _random_, _bernoulli_, _exponential_):
+    _fill.__name__ = _fill.__qualname__ = _fill.__name__.removeprefix("_")
+    attach(_fill.__name__, _fill)
+
+attach("bernoulli", bernoulli)
+
+for _call in (
+    rand, randn, randint, randperm, rand_like, randn_like, randint_like, normal,
+    bernoulli,
+):  # fmt: skip
+    register(
+        Declared(
+            _call.__name__,
+            "factory",
+            _call,
+            differentiable=False,
+            why="drawn at random",
+            in_place=False,
+        )  # fmt: skip
+    )
