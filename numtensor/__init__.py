@@ -87,7 +87,7 @@ short = int16
 int = int32
 long = int64
 float = float32
-from .dtypes import bool_ as bool  # noqa: E402, A004
+from .dtypes import bool_ as bool
 
 if TYPE_CHECKING:
 

@@ -20,7 +20,8 @@ from .ops.declare import attach
 from .ops.registry import Declared, register
 from .ops.views import _fill_, _zero_
 from .spec import Spec, contiguous_spec, spec
-from .tensor import Tensor, empty as empty_of, from_array
+from .tensor import Tensor, from_array
+from .tensor import empty as empty_of
 
 
 def _kind(given: Any, default: dtype | None = None) -> dtype:
@@ -29,7 +30,9 @@ def _kind(given: Any, default: dtype | None = None) -> dtype:
     return dtypes.find(given)
 
 
-def _finish(made: Tensor, device: Any, requires_grad: bool, pin_memory: bool = False) -> Tensor:
+def _finish(
+    made: Tensor, device: Any, requires_grad: bool, pin_memory: bool = False
+) -> Tensor:
     if device is not None:
         find_device(device)
     return made.requires_grad_() if requires_grad else made
@@ -43,9 +46,13 @@ def _size(op: str, size: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[int
     if "size" in keywords:
         size = (keywords.pop("size"),)
     if keywords:
-        raise TypeError(f"{op}() got an unexpected keyword argument {next(iter(keywords))!r}")
+        raise TypeError(
+            f"{op}() got an unexpected keyword argument {next(iter(keywords))!r}"
+        )
     if not size:
-        raise TypeError(message(op, "no size", "sizes", f"Use {op}(()) for a 0-d tensor."))
+        raise TypeError(
+            message(op, "no size", "sizes", f"Use {op}(()) for a 0-d tensor.")
+        )
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     shape = tuple(s if type(s) is int else layout.as_int(op, s) for s in size)
@@ -121,7 +128,9 @@ def _as_array(data: Any, dtype: Any) -> np.ndarray:
         array = np.array(data)
     except (ValueError, OverflowError) as error:
         _ragged(data, ())
-        raise ShapeError(message("tensor", "this data", "numbers", str(error))) from None
+        raise ShapeError(
+            message("tensor", "this data", "numbers", str(error))
+        ) from None
     if array.dtype.kind == "O":
         _ragged(data, ())
         if dtype is None or dtypes.find(dtype).category != FLOAT:
@@ -229,9 +238,20 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype=dtype)
 
 
-def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
+def asarray(
+    obj: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Return `obj` as a tensor, copied only if asked or needed."""
-    made = tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
+    made = (
+        tensor(obj, dtype=dtype, device=device)
+        if copy
+        else as_tensor(obj, dtype, device)
+    )
     return made.requires_grad_() if requires_grad else made
 
 
@@ -297,13 +317,29 @@ def _like(input: Tensor, given: Any) -> Spec:
     return spec(kind, tuple(found.shape), strides)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False, out: Tensor | None = None, **keywords: Any) -> Tensor:
+def empty(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+    out: Tensor | None = None,
+    **keywords: Any,
+) -> Tensor:
     """Return an uninitialised tensor: its elements are whatever memory held."""
     made = _fresh("empty", _kind(dtype), _size("empty", size, keywords))
     return _finish(made, device, requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **keywords: Any) -> Tensor:
+def zeros(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **keywords: Any,
+) -> Tensor:
     """Return a tensor of zeros.
 
     >>> zeros(2, 3)
@@ -314,7 +350,14 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return _finish(_zero_(made), device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **keywords: Any) -> Tensor:
+def ones(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **keywords: Any,
+) -> Tensor:
     """Return a tensor of ones.
 
     >>> ones(2, dtype="int64")
@@ -324,7 +367,15 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
     return _finish(_fill_(made, 1), device, requires_grad)
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """Return a tensor of one value, of the value's own dtype unless given."""
     if isinstance(fill_value, Tensor):
         kind = _kind(dtype, fill_value.dtype)
@@ -334,35 +385,76 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     return _finish(_fill_(made, fill_value), device, requires_grad)
 
 
-def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """Return an uninitialised tensor of the shape and dtype of `input`."""
     return _finish(empty_of(_like(input, dtype)), device, requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """Return zeros of the shape and dtype of `input`."""
     return _finish(_zero_(empty_of(_like(input, dtype))), device, requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """Return ones of the shape and dtype of `input`."""
     return _finish(_fill_(empty_of(_like(input, dtype)), 1), device, requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """Return a tensor of one value, of the shape and dtype of `input`."""
-    return _finish(_fill_(empty_of(_like(input, dtype)), fill_value), device, requires_grad)
+    return _finish(
+        _fill_(empty_of(_like(input, dtype)), fill_value), device, requires_grad
+    )
 
 
-def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_strided(
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Return an uninitialised tensor of given strides."""
     size, stride = tuple(size), tuple(stride)
     kind = _kind(dtype)
     layout.check_size("empty_strided", size, kind.itemsize)
     if len(size) != len(stride) or any(s < 0 for s in stride):
         raise ShapeError(
-            message("empty_strided", f"sizes {list(size)} and strides {list(stride)}",
-                    "one stride, of 0 or more, per size")  # fmt: skip
+            message(
+                "empty_strided",
+                f"sizes {list(size)} and strides {list(stride)}",
+                "one stride, of 0 or more, per size",
+            )  # fmt: skip
         )
     layout.check_size("empty_strided", (layout.extent(size, stride),), kind.itemsize)
     return _finish(empty_of(spec(kind, size, stride)), device, requires_grad)
@@ -370,7 +462,17 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: Any = No
 
 # From a rule
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """Return the numbers from `start` (0) up to, not including, `end`.
 
     Dtypes: int64 if all arguments are integers, else the default float dtype.
@@ -381,11 +483,22 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     """
     if end is None:
         start, end = 0, start
-    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    start, end, step = (
+        v.item() if isinstance(v, Tensor) else v for v in (start, end, step)
+    )
     if step == 0:
-        raise ShapeError(message("arange", "step=0", "a step other than 0", "step must be nonzero."))
+        raise ShapeError(
+            message("arange", "step=0", "a step other than 0", "step must be nonzero.")
+        )
     if not all(math.isfinite(v) for v in (start, end, step)):
-        raise ShapeError(message("arange", f"range {start} to {end}", "finite numbers", f"unsupported range: {start} -> {end}."))
+        raise ShapeError(
+            message(
+                "arange",
+                f"range {start} to {end}",
+                "finite numbers",
+                f"unsupported range: {start} -> {end}.",
+            )
+        )
     if (end - start) * step < 0:
         raise ShapeError(
             message(
@@ -409,7 +522,16 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     return _finish(made, device, requires_grad)
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included.
 
     >>> linspace(0, 1, 3)
@@ -418,7 +540,14 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     kind = _kind(dtype)
     if steps < 0:
-        raise ShapeError(message("linspace", f"steps={steps}", "0 or more", "number of steps must be non-negative."))
+        raise ShapeError(
+            message(
+                "linspace",
+                f"steps={steps}",
+                "0 or more",
+                "number of steps must be non-negative.",
+            )
+        )
     made = _fresh("linspace", kind, (int(steps),))
     # from both ends toward the middle, as PyTorch: symmetric ranges stay symmetric
     array = made._array()
@@ -436,7 +565,16 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
     return _finish(made, device, requires_grad)
 
 
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Return `base` to the powers of `linspace(start, end, steps)`."""
     kind = _kind(dtype)
     powers = linspace(start, end, steps, dtype=dtypes.float64)._array()
@@ -445,7 +583,15 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any
     return _finish(made, device, requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """Return a matrix with ones on its diagonal.
 
     >>> eye(2)
@@ -455,7 +601,12 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     columns = n if m is None else m
     if n < 0 or columns < 0:
         raise ShapeError(
-            message("eye", f"n={n}, m={columns}", "0 or more", f"n must be greater or equal to 0, got {min(n, columns)}.")
+            message(
+                "eye",
+                f"n={n}, m={columns}",
+                "0 or more",
+                f"n must be greater or equal to 0, got {min(n, columns)}.",
+            )
         )
     made = zeros(n, columns, dtype=dtype)
     _fill_(made.diagonal(), 1)
@@ -473,15 +624,32 @@ for _name in (
 ):  # fmt: skip
     register(
         Declared(
-            _name, "factory", globals()[_name], differentiable=False,
-            why="made from numbers", in_place=False,
+            _name,
+            "factory",
+            globals()[_name],
+            differentiable=False,
+            why="made from numbers",
+            in_place=False,
         )  # fmt: skip
     )
 
 
 def _new(name: str, make: Any) -> None:
-    def call(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **keywords: Any) -> Tensor:
-        return make(*args, dtype=_kind(dtype, self.dtype), device=device, requires_grad=requires_grad, **keywords)
+    def call(
+        self: Tensor,
+        *args: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **keywords: Any,
+    ) -> Tensor:
+        return make(
+            *args,
+            dtype=_kind(dtype, self.dtype),
+            device=device,
+            requires_grad=requires_grad,
+            **keywords,
+        )
 
     call.__name__ = name
     call.__doc__ = f"As `{name[4:]}`, in this tensor's dtype unless another is given."

@@ -88,7 +88,9 @@ def find(value: Any) -> device:
     found = value if isinstance(value, device) else device(value)
     if found.type == "cpu":
         if found.index not in (None, 0):
-            raise DeviceError(message("device", str(found), "'cpu', which has no index"))
+            raise DeviceError(
+                message("device", str(found), "'cpu', which has no index")
+            )
         return CPU
     raise DeviceError(
         message(

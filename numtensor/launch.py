@@ -173,9 +173,7 @@ def elementwise(
             name = "out" if len(outputs) == 1 else f"out{k}"
             operand = Operand(name, dtype, steps[k])
             stores.append(Store(operand, cast(values[k], dtype)))
-        return Nest(
-            body.name, form, tuple(operands), tuple(stores), (), body.scalars
-        )
+        return Nest(body.name, form, tuple(operands), tuple(stores), (), body.scalars)
 
     key = (body.key, form, steps, dtypes, body.scalars)
     kernel, cost = _kernel(key, make)

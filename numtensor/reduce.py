@@ -204,7 +204,9 @@ class Reduction:
     ) -> Tensor:
         if not isinstance(x, Tensor):
             raise DTypeError(
-                message(self.name, f"a {type(x).__name__}", "a Tensor", "Use nt.tensor.")
+                message(
+                    self.name, f"a {type(x).__name__}", "a Tensor", "Use nt.tensor."
+                )
             )
         key = (x._spec, tuple(dim) if type(dim) is list else dim, keepdim, dtype)
         plan = self.plans.get(key)
@@ -315,4 +317,3 @@ def _scalar_name(kind: dtype) -> str:
         "float32": "Float",
         "float64": "Double",
     }[kind.name]
-

@@ -17,7 +17,6 @@ from . import dtypes, layout, random
 from .creation import _finish, _fresh, _kind, _like, _size
 from .devices import find as find_device
 from .dtypes import FLOAT, dtype
-from .elementwise import writable
 from .errors import DTypeError, ShapeError, message
 from .layout import as_int
 from .ops.declare import attach
@@ -27,6 +26,7 @@ from .random import Generator
 from .spec import contiguous_spec
 from .tape import FunctionNode, edge, grad_mode, no_grad
 from .tensor import Tensor, empty
+from .writing import writable
 
 #: writes n elements at an address: (address, n, dtype name)
 Draw = Callable[[int, int, str], None]

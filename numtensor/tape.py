@@ -158,9 +158,7 @@ class Node:
         self.sequence = next_sequence()
         self.hooks = None
         self.saved = saved
-        self.versions = (
-            tuple([t._storage.version for t in saved]) if saved else saved
-        )
+        self.versions = tuple([t._storage.version for t in saved]) if saved else saved
 
     def backward(self, grad: Any) -> Sequence[Tensor | None]:
         """Return the cotangent of each input from that of the output.
@@ -538,9 +536,7 @@ def _accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
         # the buffer is kept if nobody else holds it: of the tensor, the references
         # are the caller's name, ours and the argument of getrefcount; of its storage,
         # the tensor and that argument
-        if create_graph:
-            leaf._grad = grad
-        elif (
+        if create_graph or (
             sys.getrefcount(grad) <= 4
             and sys.getrefcount(grad._storage) <= 2
             and grad._spec.contiguous

@@ -318,9 +318,7 @@ class Tensor:
     def __len__(self) -> int:
         if not self._spec.ndim:
             raise TypeError(
-                message(
-                    "len", "a 0-d tensor", "at least one dimension", "Use numel()."
-                )
+                message("len", "a 0-d tensor", "at least one dimension", "Use numel().")
             )
         return self._spec.shape[0]
 
@@ -731,13 +729,13 @@ def empty(found: Spec) -> Tensor:
 _new_storage: Any = object.__new__
 
 
-def view(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Tensor:
+def view(
+    tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> Tensor:
     """Return a tensor over the same storage; `offset` counts from the tensor's own
     first element. Recording it is the caller's."""
     found = tensor._spec
-    return view_as(
-        tensor, spec(found.dtype, shape, strides), offset * found.itemsize
-    )
+    return view_as(tensor, spec(found.dtype, shape, strides), offset * found.itemsize)
 
 
 def view_as(tensor: Tensor, found: Spec, offset: int) -> Tensor:
@@ -863,7 +861,9 @@ class CopySlices(Node):
 
     __slots__ = ("inner", "geometry", "base_spec", "own")
 
-    def __init__(self, base: Tensor, view: Tensor, inner: Node, own: int | None) -> None:
+    def __init__(
+        self, base: Tensor, view: Tensor, inner: Node, own: int | None
+    ) -> None:
         rest = [None if k == own else e for k, e in enumerate(inner.edges)]
         super().__init__((edge(base), *rest))
         self.inner = inner
@@ -918,4 +918,3 @@ def _view_node(base: Tensor, view: Tensor) -> Node:
         return (full,)
 
     return FunctionNode("AsStridedBackward0", (edge(base),), back)
-

@@ -102,7 +102,5 @@ class UntypedStorage:
 
     def __repr__(self) -> str:
         lines = [f" {v}" for v in self.tolist()]
-        lines.append(
-            f"[torch.storage.UntypedStorage(device=cpu) of size {len(self)}]"
-        )
+        lines.append(f"[torch.storage.UntypedStorage(device=cpu) of size {len(self)}]")
         return "\n".join(lines)

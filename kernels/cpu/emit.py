@@ -110,15 +110,11 @@ def _place(operand: Operand, index: str, starts: bool) -> str:
 
 
 def _loads(nest: Nest, index: str, starts: bool) -> dict[str, str]:
-    return {
-        o.value: _place(o, index, starts) for o in nest.inputs if o.step != ZERO
-    }
+    return {o.value: _place(o, index, starts) for o in nest.inputs if o.step != ZERO}
 
 
 def _stores(nest: Nest, index: str, starts: bool) -> list[tuple[str, Expr]]:
-    return [
-        (_place(s.operand, index, starts) + " = {}", s.value) for s in nest.stores
-    ]
+    return [(_place(s.operand, index, starts) + " = {}", s.value) for s in nest.stores]
 
 
 def _steps(nest: Nest, source: Source, first: int) -> None:
@@ -376,8 +372,8 @@ def _arg(nest: Nest, source: Source) -> int:
     source.add(f"part = {_join(best, dtype, 'part', x.value, source)}")
     source.close()
     if dtype == "bool":
-        better = "part and not best" if best.combine.name == "max" else (
-            "best and not part"
+        better = (
+            "part and not best" if best.combine.name == "max" else ("best and not part")
         )
     else:
         better = f"part {'>' if best.combine.name == 'max' else '<'} best"

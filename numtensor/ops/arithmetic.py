@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import fastcall
 from ..dtypes import FLOAT
 from ..elementwise import Elementwise
 from ..errors import DTypeError, message
@@ -252,7 +253,7 @@ _FLOAT_POWERS = {
     -1: _fixed(lambda x: 1 / x, lambda g, x, out: -g * out * out),
     -2: _fixed(lambda x: 1 / (x * x), lambda g, x, out: -2 * g * out / x),
 }
-_POWER_CALLS = {k: op.unary() for k, op in (_POWERS | _FLOAT_POWERS).items()}
+_POWER_CALLS = {k: fastcall.unary(op) for k, op in (_POWERS | _FLOAT_POWERS).items()}
 
 
 def _special(plain: Any) -> Any:

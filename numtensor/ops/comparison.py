@@ -16,7 +16,9 @@ from .registry import function
 _BOOL = "result is bool"
 
 
-def _compare(name: str, symbol: str, forward: Any, reference: Any, doc: str, *aliases: str) -> Any:
+def _compare(
+    name: str, symbol: str, forward: Any, reference: Any, doc: str, *aliases: str
+) -> Any:
     return elementwise(
         name, forward, None, why=_BOOL, rule="compare", reference=reference,
         symbol=symbol, in_place=False, aliases=aliases, doc=doc,
@@ -24,11 +26,22 @@ def _compare(name: str, symbol: str, forward: Any, reference: Any, doc: str, *al
 
 
 lt = _compare("lt", "lt", lambda x, y: x < y, np.less, "input < other.", "less")
-le = _compare("le", "le", lambda x, y: x <= y, np.less_equal, "input <= other.", "less_equal")
+le = _compare(
+    "le", "le", lambda x, y: x <= y, np.less_equal, "input <= other.", "less_equal"
+)
 gt = _compare("gt", "gt", lambda x, y: x > y, np.greater, "input > other.", "greater")
-ge = _compare("ge", "ge", lambda x, y: x >= y, np.greater_equal, "input >= other.", "greater_equal")
+ge = _compare(
+    "ge",
+    "ge",
+    lambda x, y: x >= y,
+    np.greater_equal,
+    "input >= other.",
+    "greater_equal",
+)
 eq = _compare("eq", "eq", lambda x, y: x == y, np.equal, "input == other.")
-ne = _compare("ne", "ne", lambda x, y: x != y, np.not_equal, "input != other.", "not_equal")
+ne = _compare(
+    "ne", "ne", lambda x, y: x != y, np.not_equal, "input != other.", "not_equal"
+)
 
 
 def _logic(name: str, forward: Any, reference: Any, doc: str) -> Any:
@@ -38,9 +51,13 @@ def _logic(name: str, forward: Any, reference: Any, doc: str) -> Any:
     )  # fmt: skip
 
 
-logical_and = _logic("logical_and", lambda x, y: x & y, np.logical_and, "Both are not 0.")
+logical_and = _logic(
+    "logical_and", lambda x, y: x & y, np.logical_and, "Both are not 0."
+)
 logical_or = _logic("logical_or", lambda x, y: x | y, np.logical_or, "One is not 0.")
-logical_xor = _logic("logical_xor", lambda x, y: x ^ y, np.logical_xor, "One of the two is not 0.")
+logical_xor = _logic(
+    "logical_xor", lambda x, y: x ^ y, np.logical_xor, "One of the two is not 0."
+)
 logical_not = _logic("logical_not", lambda x: ~x, np.logical_not, "input is 0.")
 
 
@@ -51,9 +68,15 @@ def _bits(name: str, symbol: str, forward: Any, reference: Any, doc: str) -> Any
     )  # fmt: skip
 
 
-bitwise_and = _bits("bitwise_and", "and", lambda x, y: x & y, np.bitwise_and, "input & other.")
-bitwise_or = _bits("bitwise_or", "or", lambda x, y: x | y, np.bitwise_or, "input | other.")
-bitwise_xor = _bits("bitwise_xor", "xor", lambda x, y: x ^ y, np.bitwise_xor, "input ^ other.")
+bitwise_and = _bits(
+    "bitwise_and", "and", lambda x, y: x & y, np.bitwise_and, "input & other."
+)
+bitwise_or = _bits(
+    "bitwise_or", "or", lambda x, y: x | y, np.bitwise_or, "input | other."
+)
+bitwise_xor = _bits(
+    "bitwise_xor", "xor", lambda x, y: x ^ y, np.bitwise_xor, "input ^ other."
+)
 bitwise_not = _bits("bitwise_not", "", lambda x: ~x, np.invert, "~input.")
 attach("__invert__", bitwise_not)
 

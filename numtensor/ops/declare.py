@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .. import fastcall
 from ..elementwise import Elementwise
 from ..reduce import Reduction
 from ..tensor import Tensor
@@ -83,7 +84,7 @@ def elementwise(
 
 def _function(operator: Elementwise) -> Any:
     if operator.arity == 1:
-        unary = operator.unary()
+        unary = fastcall.unary(operator)
 
         def call(input: Any, *, out: Tensor | None = None) -> Tensor:
             if out is None:
@@ -92,7 +93,7 @@ def _function(operator: Elementwise) -> Any:
 
         return call
     if operator.arity == 2:
-        binary = operator.binary()
+        binary = fastcall.binary(operator)
 
         def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:  # type: ignore[misc]
             if out is None:
@@ -128,17 +129,19 @@ def _symbols(operator: Elementwise, symbol: str, in_place: bool) -> None:
     general = operator.__call__
 
     def other_operand(x: Any, y: Any) -> Any:
-        if isinstance(y, (Tensor, bool, int, float)) or hasattr(y, "__array_interface__"):
+        if isinstance(y, (Tensor, bool, int, float)) or hasattr(
+            y, "__array_interface__"
+        ):
             return general(x, y)
         return NotImplemented
 
-    forward = operator.binary(other_operand)
+    forward = fastcall.binary(operator, other_operand)
     attach(f"__{symbol}__", forward)
 
     if symbol not in ("lt", "le", "gt", "ge", "eq", "ne"):
-        attach(f"__r{symbol}__", operator.reflected(general))
+        attach(f"__r{symbol}__", fastcall.reflected(operator, general))
         if in_place:
-            attach(f"__i{symbol}__", operator.augmented())
+            attach(f"__i{symbol}__", fastcall.augmented(operator))
 
 
 def reduction(

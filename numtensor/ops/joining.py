@@ -41,9 +41,14 @@ def _tensors(op: str, tensors: Any) -> list[Tensor]:
     "cat",
     method=False,
     aliases=("concat", "concatenate"),
-    samples=lambda make: [(([make(2, 3), make(1, 3)],), {}), (([make(2, 3), make(2, 2)], 1), {})],
+    samples=lambda make: [
+        (([make(2, 3), make(1, 3)],), {}),
+        (([make(2, 3), make(2, 2)], 1), {}),
+    ],
 )
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def cat(
+    tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None
+) -> Tensor:
     """Return the tensors joined along a dim that exists.
 
     Shapes must agree in all other dims; dtypes are promoted. Raises: ShapeError.
@@ -126,9 +131,14 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
 @composed(
     "stack",
     method=False,
-    samples=lambda make: [(([make(2, 3), make(2, 3)],), {}), (([make(2), make(2)], 1), {})],
+    samples=lambda make: [
+        (([make(2, 3), make(2, 3)],), {}),
+        (([make(2), make(2)], 1), {}),
+    ],
 )
-def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def stack(
+    tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None
+) -> Tensor:
     """Return the tensors, all of one shape, joined along a new dim.
 
     Raises: ShapeError, shapes that differ.

@@ -20,7 +20,9 @@ def _checked(op: str, a: Any, b: Any) -> None:
     for x in (a, b):
         if not isinstance(x, Tensor):
             raise DTypeError(
-                message(op, f"a {type(x).__name__}", "two Tensors", "Use nt.tensor(...).")
+                message(
+                    op, f"a {type(x).__name__}", "two Tensors", "Use nt.tensor(...)."
+                )
             )
     if a.dtype is not b.dtype:
         raise DTypeError(
@@ -55,7 +57,11 @@ def _multiply(a: Tensor, b: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _product(a: Tensor, b: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     """Multiply (*, n, k) by (*, k, m); the batch dims broadcast."""
     made = _multiply(a, b, shape)
-    if grad_mode.enabled and made.is_floating_point() and (a.requires_grad or b.requires_grad):
+    if (
+        grad_mode.enabled
+        and made.is_floating_point()
+        and (a.requires_grad or b.requires_grad)
+    ):
         need = a.requires_grad, b.requires_grad
 
         def back(g: Tensor, *saved: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -167,13 +173,38 @@ def _ranked(name: str, ranks: tuple[int, int], doc: str, samples: Any) -> Any:
     return composed(name, samples=samples, reference=np.matmul)(call)
 
 
-mm = _ranked("mm", (2, 2), "Return the product of two matrices.", lambda make: [((make(2, 3), make(3, 2)), {})])
-bmm = _ranked("bmm", (3, 3), "Return the products of two stacks of matrices.", lambda make: [((make(2, 2, 3), make(2, 3, 2)), {})])
-mv = _ranked("mv", (2, 1), "Return the product of a matrix and a vector.", lambda make: [((make(2, 3), make(3)), {})])
-dot = _ranked("dot", (1, 1), "Return the inner product of two vectors.", lambda make: [((make(3), make(3)), {})])
+mm = _ranked(
+    "mm",
+    (2, 2),
+    "Return the product of two matrices.",
+    lambda make: [((make(2, 3), make(3, 2)), {})],
+)
+bmm = _ranked(
+    "bmm",
+    (3, 3),
+    "Return the products of two stacks of matrices.",
+    lambda make: [((make(2, 2, 3), make(2, 3, 2)), {})],
+)
+mv = _ranked(
+    "mv",
+    (2, 1),
+    "Return the product of a matrix and a vector.",
+    lambda make: [((make(2, 3), make(3)), {})],
+)
+dot = _ranked(
+    "dot",
+    (1, 1),
+    "Return the inner product of two vectors.",
+    lambda make: [((make(3), make(3)), {})],
+)
 
 
-@composed("outer", samples=lambda make: [((make(2), make(3)), {})], reference=np.outer, aliases=("ger",))
+@composed(
+    "outer",
+    samples=lambda make: [((make(2), make(3)), {})],
+    reference=np.outer,
+    aliases=("ger",),
+)
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Return the (n, m) products of the elements of two vectors."""
     if input.ndim != 1 or vec2.ndim != 1:
@@ -192,6 +223,3 @@ def addmm(
     if alpha != 1:
         product = product * alpha
     return product + (input if beta == 1 else input * beta)
-
-
-

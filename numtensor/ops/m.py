@@ -113,7 +113,9 @@ fmin = _extreme("fmin", False)
 def isnan(x: Any) -> Any:
     """Whether x is not a number."""
     if isinstance(x, Expr):
-        return x != x if x.dtype in expr.FLOATS else expr.const(False, "bool") & (x == x)
+        return (
+            x != x if x.dtype in expr.FLOATS else expr.const(False, "bool") & (x == x)
+        )
     return function("isnan")(x)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from .. import dtypes, launch
 from ..dtypes import FLOAT, find
 from ..errors import DimError, DTypeError, message
-from ..kernels.expr import Expr, apply, cast, var as variable
+from ..kernels.expr import Expr, apply, cast
+from ..kernels.expr import var as variable
 from ..kernels.loops import COMBINES
 from ..layout import normalize_dim, normalize_dims, numel
 from ..reduce import Plan, expand_result, record
@@ -139,7 +140,12 @@ all = reduction(
 )  # fmt: skip
 
 
-@composed("count_nonzero", differentiable=False, why="integer result", reference=lambda x, dim=None: np.count_nonzero(x, axis=dim))
+@composed(
+    "count_nonzero",
+    differentiable=False,
+    why="integer result",
+    reference=lambda x, dim=None: np.count_nonzero(x, axis=dim),
+)
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """Return how many elements over `dim` are not 0, as int64."""
     return sum(input != 0, dim)
@@ -150,7 +156,9 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 _launches: dict[Any, Any] = {}
 
 
-def _search(op: str, x: Tensor, dim: int | None, largest: bool) -> tuple[Tensor, Tensor]:
+def _search(
+    op: str, x: Tensor, dim: int | None, largest: bool
+) -> tuple[Tensor, Tensor]:
     """Return values and places, the reduced dims kept as 1."""
     given = x._spec
     shape = tuple(given.shape)
@@ -179,22 +187,33 @@ def _search(op: str, x: Tensor, dim: int | None, largest: bool) -> tuple[Tensor,
                 shape, tuple(dims), given.strides, given.dtype.name, largest
             )
         call.run(
-            call.kernel, call.n, values._pointer, places._pointer, x._pointer, call.table
+            call.kernel,
+            call.n,
+            values._pointer,
+            places._pointer,
+            x._pointer,
+            call.table,
         )
     return values, places
 
 
 def _arg(name: str, largest: bool) -> Any:
     def call(
-        input: Tensor, dim: int | None = None, keepdim: bool = False, *, axis: int | None = None
+        input: Tensor,
+        dim: int | None = None,
+        keepdim: bool = False,
+        *,
+        axis: int | None = None,
     ) -> Tensor:
         if dim is None:
             dim = axis
         if input.dtype is dtypes.bool_:
             raise DTypeError(
                 message(
-                    name, "torch.bool", "numbers",
-                    f'"{name}_cpu" not implemented for \'Bool\'. Use x.int().',
+                    name,
+                    "torch.bool",
+                    "numbers",
+                    f"\"{name}_cpu\" not implemented for 'Bool'. Use x.int().",
                 )  # fmt: skip
             )
         if dim is not None:
@@ -261,7 +280,8 @@ def _max(name: str, largest: bool, pair: Any) -> Any:
             if input._spec.numel == 0:
                 raise DimError(
                     message(
-                        name, f"a tensor of shape {list(input.shape)}",
+                        name,
+                        f"a tensor of shape {list(input.shape)}",
                         "at least one element",
                         f"{name}(): Expected reduction dim to be specified for "
                         "input.numel() == 0. Specify the reduction dim with the 'dim' "
@@ -271,7 +291,9 @@ def _max(name: str, largest: bool, pair: Any) -> Any:
             return (amax if largest else amin)(input)
         d = normalize_dim(name, dim, input.ndim)
         if input.ndim == 0:
-            return pair(function("clone")(input), function("zeros")((), dtype=dtypes.int64))
+            return pair(
+                function("clone")(input), function("zeros")((), dtype=dtypes.int64)
+            )
         values, places = _search(name, input, d, largest)
         if grad_mode.enabled and input.requires_grad:
             size = input.shape[d]
@@ -283,7 +305,9 @@ def _max(name: str, largest: bool, pair: Any) -> Any:
                 return (m.where(_hits(held, size, d), g, 0.0),)
 
             values = values if keepdim else squeeze(values, d).detach()
-            values._node = FunctionNode(name.capitalize() + "Backward0", (edge(input),), back)
+            values._node = FunctionNode(
+                name.capitalize() + "Backward0", (edge(input),), back
+            )
             values._requires_grad = True
             return pair(values, places if keepdim else squeeze(places, d))
         if keepdim:
@@ -388,7 +412,9 @@ class _Variance:
         if x.dtype.category != FLOAT:
             raise DTypeError(
                 message(
-                    self.name, f"{x.dtype}", "a floating-point dtype",
+                    self.name,
+                    f"{x.dtype}",
+                    "a floating-point dtype",
                     f"{self.name}: only support floating point and complex dtypes. Use "
                     f"x.float().{self.name}().",
                 )  # fmt: skip
@@ -475,11 +501,14 @@ def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
         return self
     lead = len(shape) - len(wanted)
     dims = list(range(lead))
-    dims += [d for d in range(lead, len(shape)) if wanted[d - lead] == 1 and shape[d] != 1]
+    dims += [
+        d for d in range(lead, len(shape)) if wanted[d - lead] == 1 and shape[d] != 1
+    ]
     if lead < 0 or any_mismatch(shape[lead:], wanted):
         raise DimError(
             message(
-                "sum_to_size", f"size {list(wanted)} for a tensor of shape {list(shape)}",
+                "sum_to_size",
+                f"size {list(wanted)} for a tensor of shape {list(shape)}",
                 "a size that broadcasts to the tensor's",
             )  # fmt: skip
         )
@@ -496,4 +525,3 @@ def any_mismatch(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 attach("sum_to_size", _sum_to_size)
-

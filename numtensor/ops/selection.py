@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from . import m
 from .declare import attach, elementwise
 
+
 def _checked_where(plain: Any) -> Any:
     def call(
         condition: Any, input: Any = None, other: Any = None, *, out: Any = None
@@ -33,7 +34,9 @@ def _checked_where(plain: Any) -> Any:
         if input is None and other is None:
             raise ShapeError(
                 message(
-                    "where", "a condition alone", "condition, input and other",
+                    "where",
+                    "a condition alone",
+                    "condition, input and other",
                     "Finding the indices of True elements is not part of this version.",
                 )  # fmt: skip
             )

@@ -17,7 +17,8 @@ from ..elementwise import Elementwise
 from ..errors import DTypeError, ShapeError, message
 from ..spec import Spec, contiguous_spec, spec
 from ..tape import FunctionNode, MultiNode, edge, grad_mode
-from ..tensor import Tensor, empty, result_of, view as make_view, view_as
+from ..tensor import Tensor, empty, result_of, view_as
+from ..tensor import view as make_view
 from .declare import attach, composed
 
 Back = Callable[[Tensor], tuple[Tensor, ...]]
@@ -26,19 +27,27 @@ Back = Callable[[Tensor], tuple[Tensor, ...]]
 
 _copy = Elementwise("copy", lambda x: x, (lambda g, x, out: g,), rule="copy")
 _fill = Elementwise(
-    "fill", lambda value: value, (None,), rule="copy", roles="s", node_name="FillBackward0"
+    "fill",
+    lambda value: value,
+    (None,),
+    rule="copy",
+    roles="s",
+    node_name="FillBackward0",
 )
 _zero = Elementwise(
-    "zero", lambda value: value, (None,), rule="copy", roles="s", node_name="ZeroBackward0"
+    "zero",
+    lambda value: value,
+    (None,),
+    rule="copy",
+    roles="s",
+    node_name="ZeroBackward0",
 )
 
 
 def _as_is(x: Tensor, made: Tensor, name: str) -> Tensor:
     """Copy x into `made`, and record that the cotangent comes back unchanged."""
     with_grad = (
-        grad_mode.enabled
-        and x.requires_grad
-        and made.dtype.category == dtypes.FLOAT
+        grad_mode.enabled and x.requires_grad and made.dtype.category == dtypes.FLOAT
     )
     key = ("into", made._spec, x._spec)
     plan = _copy.plans.get(key)
@@ -51,7 +60,7 @@ def _as_is(x: Tensor, made: Tensor, name: str) -> Tensor:
         if made.dtype is kind:
             back = lambda g: (g,)  # noqa: E731
         else:
-            back = lambda g: (g.to(kind),) # noqa: E731
+            back = lambda g: (g.to(kind),)  # noqa: E731
         made._node = FunctionNode(name, (edge(x),), back)
         made._requires_grad = True
     return made
@@ -71,7 +80,11 @@ contiguous_format = _Format("contiguous_format")
 preserve_format = _Format("preserve_format")
 
 
-@composed("clone", kind="copy", samples=lambda make: [((make(2, 3),), {}), ((make(3, 2).t(),), {})])
+@composed(
+    "clone",
+    kind="copy",
+    samples=lambda make: [((make(2, 3),), {}), ((make(3, 2).t(),), {})],
+)
 def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     """Return a copy with its own memory; gradients flow back through it."""
     found = input._spec
@@ -265,7 +278,9 @@ def _set_in(shape: Sequence[int], take: Callable[[Tensor], Tensor]) -> Back:
     return back
 
 
-def _embed(g: Tensor, shape: tuple[int, ...], take: Callable[[Tensor], Tensor]) -> Tensor:
+def _embed(
+    g: Tensor, shape: tuple[int, ...], take: Callable[[Tensor], Tensor]
+) -> Tensor:
     made = empty(contiguous_spec(g._spec.dtype, shape))
     with_grad = grad_mode.enabled and g.requires_grad
     was = grad_mode.enabled
@@ -290,7 +305,12 @@ def _dims_given(dims: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(d if type(d) is int else d.__index__() for d in dims)
 
 
-@composed("transpose", kind="view", samples=lambda make: [((make(2, 3), 0, 1), {})], aliases=("swapaxes", "swapdims"))
+@composed(
+    "transpose",
+    kind="view",
+    samples=lambda make: [((make(2, 3), 0, 1), {})],
+    aliases=("swapaxes", "swapdims"),
+)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Return a view with two dims exchanged.
 
@@ -306,7 +326,9 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     )
 
 
-@composed("t", kind="view", samples=lambda make: [((make(2, 3),), {}), ((make(3),), {})])
+@composed(
+    "t", kind="view", samples=lambda make: [((make(2, 3),), {}), ((make(3),), {})]
+)
 def t(input: Tensor) -> Tensor:
     """Return a matrix transposed; vectors and 0-d tensors as they are.
 
@@ -329,7 +351,9 @@ def t(input: Tensor) -> Tensor:
     )
 
 
-@composed("permute", kind="view", samples=lambda make: [((make(2, 3, 4), (2, 0, 1)), {})])
+@composed(
+    "permute", kind="view", samples=lambda make: [((make(2, 3, 4), (2, 0, 1)), {})]
+)
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """Return a view with the dims in another order."""
     order = _dims_given(dims)
@@ -338,10 +362,17 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     inverse = [0] * len(order)
     for k, d in enumerate(order):
         inverse[d % n] = k
-    return _viewed(input, geometry, "PermuteBackward0", lambda g: (permute(g, inverse),))
+    return _viewed(
+        input, geometry, "PermuteBackward0", lambda g: (permute(g, inverse),)
+    )
 
 
-@composed("movedim", kind="view", samples=lambda make: [((make(2, 3, 4), 0, 2), {})], aliases=("moveaxis",))
+@composed(
+    "movedim",
+    kind="view",
+    samples=lambda make: [((make(2, 3, 4), 0, 2), {})],
+    aliases=("moveaxis",),
+)
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Return a view with some dims moved to other places."""
     return _viewed(
@@ -376,11 +407,11 @@ attach("mT", property(_mT))  # type: ignore[arg-type]
 attach("H", property(_mT))  # type: ignore[arg-type]
 
 
-def _reshaped(x: Tensor, strides: tuple[int, ...], shape: tuple[int, ...], name: str) -> Tensor:
+def _reshaped(
+    x: Tensor, strides: tuple[int, ...], shape: tuple[int, ...], name: str
+) -> Tensor:
     before = tuple(x._spec.shape)
-    return _viewed(
-        x, (shape, strides, 0), name, lambda g: (reshape(g, before),)
-    )
+    return _viewed(x, (shape, strides, 0), name, lambda g: (reshape(g, before),))
 
 
 def _view(self: Tensor, *shape: Any) -> Tensor:
@@ -420,14 +451,20 @@ def _view_dtype(x: Tensor, kind: dtype) -> Tensor:
                 "Use x.to(dtype) to convert the values.",
             )
         )
-    return result_of(x._storage, x._pointer, spec(kind, tuple(x.shape), x._spec.strides))
+    return result_of(
+        x._storage, x._pointer, spec(kind, tuple(x.shape), x._spec.strides)
+    )
 
 
 attach("view", _view)
 attach("view_as", lambda self, other: _view(self, other.shape))
 
 
-@composed("reshape", kind="view", samples=lambda make: [((make(2, 3), (3, 2)), {}), ((make(2, 3).t(), (6,)), {})])
+@composed(
+    "reshape",
+    kind="view",
+    samples=lambda make: [((make(2, 3), (3, 2)), {}), ((make(2, 3).t(), (6,)), {})],
+)
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """Return the elements in another shape: a view where possible, else a copy.
 
@@ -463,13 +500,17 @@ def ravel(input: Tensor) -> Tensor:
     return reshape(input, (-1,))
 
 
-@composed("unflatten", kind="view", samples=lambda make: [((make(2, 6), 1, (2, 3)), {})])
+@composed(
+    "unflatten", kind="view", samples=lambda make: [((make(2, 6), 1, (2, 3)), {})]
+)
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Return the tensor with one dim split into several."""
     return _view(input, layout.unflatten_shape(tuple(input._spec.shape), dim, sizes))
 
 
-@composed("expand_as", kind="view", samples=lambda make: [((make(1, 3), make(2, 3)), {})])
+@composed(
+    "expand_as", kind="view", samples=lambda make: [((make(1, 3), make(2, 3)), {})]
+)
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """Return `input.expand(other.shape)`."""
     return _expand(input, other.shape)
@@ -498,14 +539,25 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     return _expand(input, size)
 
 
-@composed("broadcast_tensors", kind="view", method=False, samples=lambda make: [((make(3), make(2, 1)), {})])
+@composed(
+    "broadcast_tensors",
+    kind="view",
+    method=False,
+    samples=lambda make: [((make(3), make(2, 1)), {})],
+)
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return views of all tensors broadcast to one shape."""
-    shape = layout.broadcast_shapes("broadcast_tensors", *[tuple(x.shape) for x in tensors])
+    shape = layout.broadcast_shapes(
+        "broadcast_tensors", *[tuple(x.shape) for x in tensors]
+    )
     return tuple(_expand(x, shape) for x in tensors)
 
 
-@composed("squeeze", kind="view", samples=lambda make: [((make(1, 3, 1),), {}), ((make(1, 3), 0), {})])
+@composed(
+    "squeeze",
+    kind="view",
+    samples=lambda make: [((make(1, 3, 1),), {}), ((make(1, 3), 0), {})],
+)
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Return a view without dims of size 1: all of them, or those in `dim`."""
     before = tuple(input._spec.shape)
@@ -517,7 +569,11 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     )
 
 
-@composed("unsqueeze", kind="view", samples=lambda make: [((make(3), 0), {}), ((make(3), -1), {})])
+@composed(
+    "unsqueeze",
+    kind="view",
+    samples=lambda make: [((make(3), 0), {}), ((make(3), -1), {})],
+)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """Return a view with a dim of size 1 put in."""
     before = tuple(input._spec.shape)
@@ -551,21 +607,26 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     )
 
 
-@composed("diagonal", kind="view", samples=lambda make: [((make(3, 4),), {}), ((make(3, 4), 1), {})])
+@composed(
+    "diagonal",
+    kind="view",
+    samples=lambda make: [((make(3, 4),), {}), ((make(3, 4), 1), {})],
+)
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return a view of a diagonal of two dims, as the last dim."""
     return _viewed(
         input,
         layout.diagonal(*_parts(input), offset, dim1, dim2),
         "DiagonalBackward0",
-        _set_in(
-            input._spec.shape, lambda full: diagonal(full, offset, dim1, dim2)
-        ),
+        _set_in(input._spec.shape, lambda full: diagonal(full, offset, dim1, dim2)),
     )
 
 
 def _as_strided(
-    self: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+    self: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    storage_offset: int | None = None,
 ) -> Tensor:
     """Return a view of the storage with any layout that stays inside it.
 
@@ -575,7 +636,12 @@ def _as_strided(
     own = self.storage_offset()
     offset = own if storage_offset is None else storage_offset
     layout.check_as_strided(
-        "as_strided", size, stride, offset, self._storage.nbytes // self.itemsize, self.itemsize
+        "as_strided",
+        size,
+        stride,
+        offset,
+        self._storage.nbytes // self.itemsize,
+        self.itemsize,
     )
     before = self._spec
     relative = offset - own
@@ -603,7 +669,9 @@ def _new_empty_strided(
 attach("new_empty_strided", _new_empty_strided)
 
 
-def _many(x: Tensor, geometries: list[layout.View], name: str, back: Any) -> tuple[Tensor, ...]:
+def _many(
+    x: Tensor, geometries: list[layout.View], name: str, back: Any
+) -> tuple[Tensor, ...]:
     made = tuple([make_view(x, *g) for g in geometries])
     if not made or not grad_mode.enabled or not x.requires_grad:
         return made
@@ -624,7 +692,11 @@ def _record_many(
     return made
 
 
-@composed("unbind", kind="view", samples=lambda make: [((make(3, 2),), {}), ((make(2, 3), 1), {})])
+@composed(
+    "unbind",
+    kind="view",
+    samples=lambda make: [((make(3, 2),), {}), ((make(2, 3), 1), {})],
+)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return a view per index of a dim, without that dim."""
     found = input._spec
@@ -663,7 +735,11 @@ def _stacked(grads: list[Tensor | None], part: Spec, dim: int) -> Tensor:
     return made
 
 
-@composed("split", kind="view", samples=lambda make: [((make(5, 2), 2), {}), ((make(5, 2), [1, 4]), {})])
+@composed(
+    "split",
+    kind="view",
+    samples=lambda make: [((make(5, 2), 2), {}), ((make(5, 2), [1, 4]), {})],
+)
 def split(
     tensor: Tensor, split_size_or_sections: Any, dim: int = 0
 ) -> tuple[Tensor, ...]:
@@ -780,13 +856,19 @@ def _plain_key(key: Any) -> Any:
     """Turn 0-d integer tensors into integers; refuse lists, masks and tensors."""
     parts = list(key) if isinstance(key, tuple) else [key]
     for k, part in enumerate(parts):
-        if isinstance(part, Tensor) and part.ndim == 0 and part.dtype.category == dtypes.INTEGER:
+        if (
+            isinstance(part, Tensor)
+            and part.ndim == 0
+            and part.dtype.category == dtypes.INTEGER
+        ):
             parts[k] = int(part)
         elif isinstance(part, slice):
-            parts[k] = slice(*[
-                int(b) if isinstance(b, Tensor) else b
-                for b in (part.start, part.stop, part.step)
-            ])
+            parts[k] = slice(
+                *[
+                    int(b) if isinstance(b, Tensor) else b
+                    for b in (part.start, part.stop, part.step)
+                ]
+            )
     plain = tuple(parts) if isinstance(key, tuple) else parts[0]
     if not layout.is_basic(plain):
         kinds = ", ".join(type(p).__name__ for p in parts)
