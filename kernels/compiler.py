@@ -13,12 +13,14 @@ processes can fill one cache.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -81,6 +83,7 @@ def _cache_dir(override: str | None) -> Path:
             pass
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="numtensor-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
@@ -117,15 +120,28 @@ def _toolchain() -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that no reader ever sees half of it."""
+    """Write a file so that no reader ever sees half of it.
+
+    Makes its folder again if somebody has deleted it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file of the cache; a full disk costs the next start, not this program."""
+    try:
+        if not path.exists() or path.read_bytes() != data:
+            write_atomically(path, data)
+    except OSError:
+        pass
 
 
 def load(name: str, source: str) -> Kernel:
@@ -141,8 +157,7 @@ def load(name: str, source: str) -> Kernel:
             kernel = _kernels.get(key)
             if kernel is None:
                 path = cache_dir() / f"{key}.py"
-                if not path.exists() or path.read_text() != source:
-                    write_atomically(path, source.encode())
+                _keep(path, source.encode())
                 address = _code(name, path, source, _KERNEL)
                 kernel = _kernels[key] = Kernel(name, address, path)
     return kernel
@@ -186,7 +201,7 @@ def _link(stored: Path, tag: str) -> int | None:
         if facts["tag"] != tag:
             return None
         symbol, needs = facts["symbol"], facts["needs"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     llvm, engine = _llvm()
     # LLVM ends the process on a symbol it cannot resolve: look each one up first
@@ -243,7 +258,7 @@ def _compile(
     header = json.dumps(facts).encode()
     code = library._get_compiled_object()
     checksum = hashlib.sha256(header + code).hexdigest().encode()
-    write_atomically(stored, _MAGIC + checksum + b"\n" + header + b"\n" + code)
+    _keep(stored, _MAGIC + checksum + b"\n" + header + b"\n" + code)
     _alive.append(function)
     seconds = time.perf_counter() - start
     statistics["compiled"] += 1
@@ -303,6 +318,7 @@ def _threaded() -> Callable[[int, int, int, int], None]:
 
 _threads: list[int] = []
 _one_at_a_time = threading.Lock()
+_forked: list[bool] = []
 _SLOTS = ctypes.c_int64 * 32
 
 
@@ -336,13 +352,15 @@ def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:
     """Run a kernel over [0, n) on all threads, in chunks of at least `grain`.
 
     Two Python threads never spread work at once: the second runs its kernel alone,
-    since some of Numba's threading layers end the process otherwise.
+    since some of Numba's threading layers end the process otherwise. So they do in a
+    process forked from one that had started threads: it runs everything serially.
     """
     count = num_threads()
     packed = _SLOTS(*slots)
     place = ctypes.addressof(packed)
     chunk = max(grain, -(-n // (count * 4)))
-    if count > 1 and n > chunk and _one_at_a_time.acquire(blocking=False):
+    alone = count == 1 or n <= chunk or bool(_forked)
+    if not alone and _one_at_a_time.acquire(blocking=False):
         try:
             if count != _numba_threads():
                 _set_numba_threads(count)
@@ -351,6 +369,18 @@ def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:
             _one_at_a_time.release()
     else:
         _plain_call(address)(place, 0, n)
+
+
+def _after_fork() -> None:
+    """Set a child process right: no threads but its own, and a lock nobody holds."""
+    global _lock
+    _lock = threading.RLock()
+    if _threaded.cache_info().currsize:
+        _forked.append(True)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _numba_threads() -> int:

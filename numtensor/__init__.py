@@ -55,11 +55,15 @@ from .tape import set_grad_enabled as set_grad_enabled
 from .tensor import Tensor as Tensor
 
 # isort: split
+# importing a family declares its operators
 from .ops import arithmetic as _arithmetic
 from .ops import comparison as _comparison
+from .ops import copies as _copies
 from .ops import exponential as _exponential
+from .ops import items as _items
 from .ops import joining as _joining
 from .ops import linear as _linear
+from .ops import pieces as _pieces
 from .ops import reductions as _reductions
 from .ops import selection as _selection
 from .ops import views as _views
@@ -71,12 +75,12 @@ from . import random as random
 from . import sampling as _sampling
 from .creation import as_tensor as as_tensor
 from .creation import asarray as asarray
-from .creation import empty_strided as empty_strided
 from .creation import from_numpy as from_numpy
-from .creation import scalar_tensor as scalar_tensor
 from .creation import tensor as tensor
-from .ops.views import contiguous_format as contiguous_format
-from .ops.views import preserve_format as preserve_format
+from .factories import empty_strided as empty_strided
+from .factories import scalar_tensor as scalar_tensor
+from .ops.copies import contiguous_format as contiguous_format
+from .ops.copies import preserve_format as preserve_format
 
 globals().update(_FUNCTIONS)
 

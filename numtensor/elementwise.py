@@ -17,9 +17,10 @@ from .errors import AutogradError, DTypeError, ShapeError, message
 from .kernels.expr import Expr, cast
 from .layout import broadcast_shapes, expand_strides
 from .layout import output_strides as _output_strides
+from .memory import as_number, empty
 from .spec import Spec, contiguous_spec, spec
 from .tape import edge, grad_mode
-from .tensor import Tensor, as_number, empty
+from .tensor import Tensor
 from .wayback import NAMES, WayBack, record, record_in_place
 from .writing import apart, writable
 
@@ -112,7 +113,9 @@ class Elementwise:
 
         `args` are specs and Python types of numbers. Raises: DTypeError.
         """
-        dims, zero, numbers = [], [], []
+        dims: list[dtype] = []
+        zero: list[dtype] = []
+        numbers: list[dtype] = []
         for arg, role in zip(args, self.roles, strict=True):
             if role != "t":
                 continue
@@ -257,7 +260,7 @@ class Elementwise:
         key = tuple([a._spec if isinstance(a, Tensor) else type(a) for a in args])
         plan = self.plans.get(key)
         if plan is None:
-            args = self.arguments(args)
+            args = tuple(self.arguments(args))
             key = tuple([a._spec if isinstance(a, Tensor) else type(a) for a in args])
             plan = self.plans.get(key) or self._remember(key, self.plan(key))
         if self.check is not None:

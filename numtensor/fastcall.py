@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .memory import empty
 from .tape import grad_mode
-from .tensor import Tensor, empty
+from .tensor import Tensor
 from .wayback import record
 
 if TYPE_CHECKING:

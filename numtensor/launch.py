@@ -56,9 +56,8 @@ _kernels: dict[Hashable, tuple[compiler.Kernel, int]] = {}
 def _kernel(key: Hashable, make: Callable[[], Nest]) -> tuple[compiler.Kernel, int]:
     found = _kernels.get(key)
     if found is None:
-        nest = make()
-        source, cost = emit(nest)
-        found = _kernels[key] = (compiler.load(nest.name, source), cost)
+        name, source, cost = emit(make())
+        found = _kernels[key] = (compiler.load(name, source), cost)
     return found
 
 

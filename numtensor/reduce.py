@@ -15,9 +15,10 @@ from .errors import DimError, DTypeError, message
 from .kernels.expr import Expr, cast, var
 from .kernels.loops import COMBINES, Combine
 from .layout import normalize_dims, numel
+from .memory import empty, result_of
 from .spec import Spec, contiguous_spec, spec
 from .tape import Node, edge, grad_mode, next_sequence
-from .tensor import Tensor, empty, result_of
+from .tensor import Tensor
 
 _MOST_PLANS = 4000
 

@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, layout, random
-from .creation import _finish, _fresh, _kind, _like, _size
 from .devices import find as find_device
 from .dtypes import FLOAT, dtype
 from .errors import DTypeError, ShapeError, message
+from .factories import finish, fresh, kind_of, like, size_of
 from .layout import as_int
+from .memory import empty
+from .ops.copies import copy_into
 from .ops.declare import attach
 from .ops.registry import Declared, register
-from .ops.views import _as_is
 from .random import Generator
 from .spec import contiguous_spec
 from .tape import FunctionNode, edge, grad_mode, no_grad
-from .tensor import Tensor, empty
+from .tensor import Tensor
 from .writing import writable
 
 #: writes n elements at an address: (address, n, dtype name)
@@ -40,13 +41,13 @@ def _drawn(target: Tensor, draw: Draw) -> Tensor:
         return target
     dense = empty(contiguous_spec(found.dtype, tuple(found.shape)))
     draw(dense._pointer, found.numel, found.dtype.name)
-    return _as_is(dense, target, "")
+    return copy_into(dense, target, "")
 
 
 def _given(made: Tensor, requires_grad: bool, out: Tensor | None) -> Tensor:
     """Return what was made, by way of `out` if there is one."""
     if out is None:
-        return _finish(made, None, requires_grad)
+        return finish(made, None, requires_grad)
     if out.shape != made.shape:
         raise ShapeError(
             message(
@@ -94,8 +95,8 @@ def rand(
     torch.Size([2, 3])
     """
     find_device(device)
-    kind = _kind(dtype, None if out is None else out.dtype)
-    made = _fresh("rand", kind, _size("rand", size, keywords))
+    kind = kind_of(dtype, None if out is None else out.dtype)
+    made = fresh("rand", kind, size_of("rand", size, keywords))
     draw = _uniform(0.0, 1.0, generator)
     return _given(_drawn(made, draw), requires_grad, out)
 
@@ -118,8 +119,8 @@ def randn(
     torch.float64
     """
     find_device(device)
-    kind = _kind(dtype, None if out is None else out.dtype)
-    made = _fresh("randn", kind, _size("randn", size, keywords))
+    kind = kind_of(dtype, None if out is None else out.dtype)
+    made = fresh("randn", kind, size_of("randn", size, keywords))
     draw = _normal(0.0, 1.0, generator)
     return _given(_drawn(made, draw), requires_grad, out)
 
@@ -179,7 +180,7 @@ def randint(
     find_device(device)
     low, high, size = _bounds("randint", args, keywords)
     default = dtypes.int64 if out is None else out.dtype
-    made = _fresh("randint", _kind(dtype, default), _size("randint", (size,), {}))
+    made = fresh("randint", kind_of(dtype, default), size_of("randint", (size,), {}))
     draw = _integers(low, high, generator)
     return _given(_drawn(made, draw), requires_grad, out)
 
@@ -204,8 +205,8 @@ def randperm(
     """
     find_device(device)
     n = as_int("randperm", n)
-    kind = _kind(dtype, dtypes.int64 if out is None else out.dtype)
-    made = _fresh("randperm", kind, (n,))
+    kind = kind_of(dtype, dtypes.int64 if out is None else out.dtype)
+    made = fresh("randperm", kind, (n,))
     if n - 1 > _largest_index(kind):
         raise RuntimeError(
             message(
@@ -282,7 +283,7 @@ def _alike(
     input: Tensor, draw: Draw, kind: Any, device: Any, requires_grad: bool
 ) -> Tensor:
     find_device(device)
-    return _finish(_drawn(empty(_like(input, kind)), draw), None, requires_grad)
+    return finish(_drawn(empty(like(input, kind)), draw), None, requires_grad)
 
 
 def normal(
@@ -318,7 +319,7 @@ def normal(
             )
         )
     if not tensors:
-        made = _fresh("normal", _kind(dtype), _size("normal", (size,), {}))
+        made = fresh("normal", kind_of(dtype), size_of("normal", (size,), {}))
         return _given(_drawn(made, _normal(mean, std, generator)), requires_grad, out)
     shape = layout.broadcast_shapes("normal", *[tuple(x.shape) for x in tensors])
     made = empty(contiguous_spec(tensors[0].dtype, shape))
@@ -360,7 +361,7 @@ def bernoulli(
     >>> bernoulli(Tensor([0.0, 1.0]))
     tensor([0., 1.])
     """
-    made = empty(_like(input, None))
+    made = empty(like(input, None))
     if p is not None:
         _drawn(made, _coin(p, generator))
     else:
@@ -382,7 +383,7 @@ def _tossed(op: str, target: Tensor, p: Tensor, generator: Generator | None) -> 
             )
         coins = empty(contiguous_spec(p.dtype, tuple(target.shape)))
         _drawn(coins, _uniform(0.0, 1.0, generator))
-        _as_is(coins < p, target, "")
+        copy_into(coins < p, target, "")
 
 
 # What to draw

@@ -552,7 +552,7 @@ def _accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
 
 
 def make_roots(
-    tensors: Sequence[Tensor], grads: Sequence[Tensor | None]
+    tensors: Sequence[Any], grads: Sequence[Tensor | None]
 ) -> list[tuple[Tensor, Tensor]]:
     """Pair outputs with their cotangents; ones for a scalar without any.
 

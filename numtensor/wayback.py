@@ -16,9 +16,10 @@ from .dtypes import FLOAT
 from .kernels.expr import Expr, cast, var
 from .kernels.loops import COMBINES
 from .layout import expand_strides
+from .memory import empty
 from .spec import Spec, contiguous_spec
 from .tape import _FREED, Node, edge, grad_mode, next_sequence
-from .tensor import Tensor, empty
+from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .elementwise import Elementwise, Plan
@@ -162,7 +163,7 @@ class WayBack:
         them, reduces those that share one set of broadcast dims; each further set has
         a nest of its own. Returns (what to run, results that are `g` itself).
         """
-        plan, op = self.plan, self.op
+        plan = self.plan
         shape = plan.shape
         assert type(grad) is Spec
         groups: dict[frozenset[int], list[int]] = {}
@@ -297,7 +298,7 @@ def _collect(value: Expr, into: set[str]) -> None:
 
 def _broadcast_dims(small: Sequence[int], shape: Sequence[int]) -> frozenset[int]:
     lead = len(shape) - len(small)
-    dims = [d for d in range(lead)]
+    dims = list(range(lead))
     dims += [
         d for d in range(lead, len(shape)) if small[d - lead] == 1 and shape[d] != 1
     ]

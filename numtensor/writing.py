@@ -9,8 +9,9 @@ from typing import Any
 
 from .errors import AutogradError, ShapeError, message
 from .layout import has_internal_overlap
+from .memory import overlap
 from .tape import grad_mode
-from .tensor import Tensor, overlap
+from .tensor import Tensor
 
 
 def writable(op: str, target: Tensor, recorded: bool) -> Tensor:

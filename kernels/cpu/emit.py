@@ -33,14 +33,16 @@ class Source:
         self.depth -= 1
 
 
-def emit(nest: Nest) -> tuple[str, int]:
-    """Return the source of `nest` and the cost of one point, in additions."""
+def emit(nest: Nest) -> tuple[str, str, int]:
+    """Return the kernel's name, its source, and the cost of one point in additions."""
     source = Source()
     cost = _FORMS[nest.form](nest, source)
-    return _file(nest, source), cost
+    # a kernel must not hide a word that it imports
+    name = f"{nest.name}_all" if nest.name in source.calls else nest.name
+    return name, _file(name, nest, source), cost
 
 
-def _file(nest: Nest, source: Source) -> str:
+def _file(function: str, nest: Nest, source: Source) -> str:
     slots: list[str] = []
     reads: list[str] = []
     operands = [s.operand for s in nest.stores]
@@ -67,7 +69,7 @@ def _file(nest: Nest, source: Source) -> str:
         text += ["import math", ""]
     text += ["from numtensor.kernels.lang import (", *_names(words), ")", ""]
     text += slots
-    text += ["", "", f"def {nest.name}(args, lo, hi):"]
+    text += ["", "", f"def {function}(args, lo, hi):"]
     text += [_INDENT + line for line in reads]
     text += source.lines
     return "\n".join(text) + "\n"

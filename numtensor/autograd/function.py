@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ..errors import AutogradError, ShapeError, message
+from ..memory import empty
 from ..spec import Spec, contiguous_spec
 from ..tape import FunctionNode, Node, edge, grad_mode, grads_recorded
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 
 _NOTHING = -2  # None was saved
 _OTHER = -1  # what was saved is no output

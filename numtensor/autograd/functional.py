@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import AutogradError, ShapeError, message
+from ..memory import empty
 from ..spec import contiguous_spec
 from ..tape import enable_grad
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 from .grad import Tensors, grad
 
 Function = Callable[..., Any]

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import AutogradError, message
+from ..memory import empty
 from ..spec import contiguous_spec
 from ..tape import edge, make_roots, run_backward
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 
 Tensors = Tensor | Sequence[Tensor]
 

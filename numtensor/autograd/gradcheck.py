@@ -14,7 +14,8 @@ import numpy as np
 
 from ..dtypes import float64
 from ..errors import AutogradError, ShapeError, message
-from ..tensor import Tensor, from_array
+from ..memory import from_array
+from ..tensor import Tensor
 from .grad import Tensors, grad
 
 

@@ -123,6 +123,13 @@ def _remainder(x: Any, y: Any) -> Any:
     return m.where((rest != 0) & ((y < 0) != (rest < 0)), rest + y, rest)
 
 
+def _whole_times(x: Any, y: Any) -> Any:
+    """How often y was taken off x: not floor(x / y), which may round up to it."""
+    if isinstance(x, Tensor) or isinstance(y, Tensor):
+        return function("floor_divide")(x, y)
+    return _floor_divide(x, y)
+
+
 def _fmod(x: Any, y: Any) -> Any:
     if not m.is_float(x):
         return x - m.int_div(x, y) * y
@@ -144,7 +151,7 @@ remainder = elementwise(
     "remainder", _remainder,
     vjp=(
         lambda g, x, y, out: g,
-        lambda g, x, y, out: -g * m.floor(x / y),
+        lambda g, x, y, out: -g * _whole_times(x, y),
     ),
     reference=np.remainder, rule="number", domain=((-9.0, 9.0), (0.7, 4.0)),
     symbol="mod", check=_divide_by_zero,
@@ -210,7 +217,7 @@ def _power(x: Any, y: Any) -> Any:
     # binary powers, all 63 bits of the exponent, wrapping as integers do
     result = x * 0 + 1
     base = x
-    bits = 7 if getattr(x, "dtype", "") in ("int8", "uint8") else 63
+    bits = {"int8": 7, "uint8": 8}.get(getattr(x, "dtype", ""), 63)
     for k in range(bits):
         result = m.where(((y >> k) & 1) != 0, result * base, result)
         base = base * base

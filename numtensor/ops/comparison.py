@@ -127,7 +127,7 @@ isfinite = _test(
 )  # fmt: skip
 signbit = _test(
     "signbit",
-    lambda x: m.copysign(x * 0 + 1, x) < 0 if m.is_float(x) else x < 0,
+    lambda x: m.copysign(expr.const(1, x.dtype), x) < 0 if m.is_float(x) else x < 0,
     np.signbit, "Whether the sign bit is set: of -0.0 too.",
 )  # fmt: skip
 

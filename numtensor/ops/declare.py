@@ -40,7 +40,7 @@ def elementwise(
     check: Callable[..., None] | None = None,
     tolerance: float | None = None,
     wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
-) -> Callable[..., Any]:
+) -> Any:
     """Declare an elementwise operator.
 
     `forward` and each rule of `vjp` are expressions in the words of `m`. `symbol`
@@ -95,17 +95,17 @@ def _function(operator: Elementwise) -> Any:
     if operator.arity == 2:
         binary = fastcall.binary(operator)
 
-        def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:  # type: ignore[misc]
+        def call_two(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
             if out is None:
                 return binary(input, other)
             return operator(input, other, out=out)
 
-        return call
+        return call_two
 
-    def call(*args: Any, out: Tensor | None = None) -> Tensor:  # type: ignore[misc]
+    def call_any(*args: Any, out: Tensor | None = None) -> Tensor:
         return operator(*args, out=out)
 
-    return call
+    return call_any
 
 
 def _in_place(operator: Elementwise, name: str, public: Callable[..., Any]) -> Any:
@@ -160,7 +160,7 @@ def reduction(
     why: str = "",
     wrap: Callable[[Reduction], Callable[..., Any]] | None = None,
     dtypes: str = "all",
-) -> Callable[..., Any]:
+) -> Any:
     """Declare a reduction over any dims: see `reduce.Reduction` for the fields."""
     operator = Reduction(
         name, combine, vjp, rule=rule, before=before, after=after, saves=saves,

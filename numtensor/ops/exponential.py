@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -89,8 +90,8 @@ atan = elementwise(
 atan2 = elementwise(
     "atan2", lambda x, y: m.atan2(x, y),
     vjp=(
-        lambda g, x, y, out: g * (y / (x * x + y * y)),
-        lambda g, x, y, out: -g * (x / (x * x + y * y)),
+        lambda g, x, y, out: g * _over_square(y, x, y),
+        lambda g, x, y, out: -g * _over_square(x, x, y),
     ),
     reference=np.arctan2, rule="float", domain=(0.3, 3.0), aliases=("arctan2",),
     doc="The angle, in radians, of the point (other, input).",
@@ -114,15 +115,22 @@ logaddexp = elementwise(
     "logaddexp",
     lambda x, y: _logaddexp(x, y),
     vjp=(
-        lambda g, x, y, out: g * m.exp(x - out),
-        lambda g, x, y, out: g * m.exp(y - out),
+        lambda g, x, y, out: g / (1 + m.exp(y - x)),
+        lambda g, x, y, out: g / (1 + m.exp(x - y)),
     ),
     reference=np.logaddexp, rule="float", in_place=False,
     doc="log(exp(input) + exp(other)) without overflow.",
 )  # fmt: skip
 
 
-def _logaddexp(x, y):
+def _over_square(a, x, y):
+    """a / (x**2 + y**2), and 0 at the origin, as PyTorch has it."""
+    square = x * x + y * y
+    origin = square == 0
+    return m.where(origin, a * 0, a / m.where(origin, square + 1, square))
+
+
+def _logaddexp(x: Any, y: Any) -> Any:
     large = m.maximum(x, y)
     # equal infinities have no difference
     gap = m.where(x == y, x * 0, m.abs(x - y))

@@ -7,11 +7,13 @@ from typing import Any
 
 from .. import dtypes, layout
 from ..errors import ShapeError, message
+from ..memory import empty
 from ..spec import contiguous_spec
 from ..tape import FunctionNode, edge, grad_mode
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
+from .copies import copy_into
 from .declare import composed
-from .views import _as_is, narrow, unsqueeze
+from .views import narrow, unsqueeze
 
 
 def _tensors(op: str, tensors: Any) -> list[Tensor]:
@@ -108,7 +110,7 @@ def cat(
         for x in full:
             size = x.shape[d]
             if x._spec.numel:
-                _as_is(x, narrow(made, d, start, size), "")
+                copy_into(x, narrow(made, d, start, size), "")
             starts.append(start)
             start += size
     finally:

@@ -9,11 +9,12 @@ import numpy as np
 from .. import dtypes
 from ..errors import DTypeError, ShapeError, message
 from ..layout import broadcast_shapes
+from ..memory import empty
 from ..spec import contiguous_spec
 from ..tape import FunctionNode, edge, grad_mode
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 from .declare import attach, composed
-from .views import _mT, reshape, unsqueeze
+from .views import mT, reshape, unsqueeze
 
 
 def _checked(op: str, a: Any, b: Any) -> None:
@@ -67,9 +68,9 @@ def _product(a: Tensor, b: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         def back(g: Tensor, *saved: Tensor) -> tuple[Tensor | None, Tensor | None]:
             ga = gb = None
             if need[0]:
-                ga = matmul(g, _mT(saved[-1])).sum_to_size(a_shape)
+                ga = matmul(g, mT(saved[-1])).sum_to_size(a_shape)
             if need[1]:
-                gb = matmul(_mT(saved[0]), g).sum_to_size(b_shape)
+                gb = matmul(mT(saved[0]), g).sum_to_size(b_shape)
             return ga, gb
 
         a_shape, b_shape = tuple(a.shape), tuple(b.shape)

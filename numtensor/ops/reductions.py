@@ -13,10 +13,11 @@ from ..kernels.expr import Expr, apply, cast
 from ..kernels.expr import var as variable
 from ..kernels.loops import COMBINES
 from ..layout import normalize_dim, normalize_dims, numel
+from ..memory import empty
 from ..reduce import Plan, expand_result, record
 from ..spec import Spec, contiguous_spec
 from ..tape import grad_mode
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 from . import m
 from .declare import attach, composed, reduction
 from .registry import function
@@ -104,8 +105,8 @@ def _prod_vjp(g: Tensor, x: Tensor, out: Tensor, plan: Plan) -> Tensor:
     others = prod.operator(m.where(zero, 1.0, x), plan.dims, True)
     zeros = sum.operator(zero, plan.dims, True)
     alone = m.where(zeros == 1, others, 0.0)
-    rest = m.where(zeros == 0, out, 0.0)
-    return g * m.where(zero, alone, rest / m.where(zero, 1.0, x))
+    rest = m.where(zeros == 0, out / m.where(zero, 1.0, x), 0.0)
+    return g * m.where(zero, alone, rest)
 
 
 prod = reduction(

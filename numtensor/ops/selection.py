@@ -62,7 +62,7 @@ maximum = elementwise(
     "maximum", lambda x, y: m.maximum(x, y),
     vjp=(
         lambda g, x, y, out: m.where(x == y, g * 0.5, m.where(x < y, g * 0, g)),
-        lambda g, x, y, out: m.where(x == y, g * 0.5, m.where(x < y, g, g * 0)),
+        lambda g, x, y, out: m.where(x == y, g * 0.5, m.where(x > y, g * 0, g)),
     ),
     reference=np.maximum, in_place=False, doc="The larger; NaN if one is NaN.",
 )  # fmt: skip
@@ -70,7 +70,7 @@ minimum = elementwise(
     "minimum", lambda x, y: m.minimum(x, y),
     vjp=(
         lambda g, x, y, out: m.where(x == y, g * 0.5, m.where(x > y, g * 0, g)),
-        lambda g, x, y, out: m.where(x == y, g * 0.5, m.where(x > y, g, g * 0)),
+        lambda g, x, y, out: m.where(x == y, g * 0.5, m.where(x < y, g * 0, g)),
     ),
     reference=np.minimum, in_place=False, doc="The smaller; NaN if one is NaN.",
 )  # fmt: skip

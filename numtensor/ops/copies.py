@@ -1,0 +1,242 @@
+"""What moves data: copies, casts, fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import dtypes, layout
+from ..devices import find as find_device
+from ..dtypes import dtype
+from ..elementwise import Elementwise
+from ..errors import ShapeError, message
+from ..memory import empty
+from ..spec import contiguous_spec, spec
+from ..tape import FunctionNode, edge, grad_mode
+from ..tensor import Tensor
+from .declare import attach, composed
+
+Back = Callable[[Tensor], tuple[Tensor, ...]]
+
+_copy = Elementwise("copy", lambda x: x, (lambda g, x, out: g,), rule="copy")
+_fill = Elementwise(
+    "fill",
+    lambda value: value,
+    (None,),
+    rule="copy",
+    roles="s",
+    node_name="FillBackward0",
+)
+_zero = Elementwise(
+    "zero",
+    lambda value: value,
+    (None,),
+    rule="copy",
+    roles="s",
+    node_name="ZeroBackward0",
+)
+
+
+def copy_into(x: Tensor, made: Tensor, name: str) -> Tensor:
+    """Copy x into `made`, and record that the cotangent comes back unchanged."""
+    with_grad = (
+        grad_mode.enabled and x.requires_grad and made.dtype.category == dtypes.FLOAT
+    )
+    key = ("into", made._spec, x._spec)
+    plan = _copy.plans.get(key)
+    if plan is None:
+        plan = _copy._remember(key, _copy.plan((x._spec,), made._spec))
+    plan.run(plan.kernel, plan.n, made._pointer, x._pointer, plan.table)
+    if with_grad:
+        kind = x.dtype
+        back: Back
+        if made.dtype is kind:
+            back = lambda g: (g,)  # noqa: E731
+        else:
+            back = lambda g: (g.to(kind),)  # noqa: E731
+        made._node = FunctionNode(name, (edge(x),), back)
+        made._requires_grad = True
+    return made
+
+
+class _Format:
+    """A memory format, for the arguments that PyTorch's programs pass."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+
+contiguous_format = _Format("contiguous_format")
+preserve_format = _Format("preserve_format")
+
+
+@composed(
+    "clone",
+    kind="copy",
+    samples=lambda make: [((make(2, 3),), {}), ((make(3, 2).t(),), {})],
+)
+def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
+    """Return a copy with its own memory; gradients flow back through it."""
+    found = input._spec
+    if memory_format is contiguous_format or found.contiguous:
+        made = empty(contiguous_spec(found.dtype, tuple(found.shape)))
+    else:
+        strides = layout.empty_like_strides(tuple(found.shape), found.strides)
+        made = empty(spec(found.dtype, tuple(found.shape), strides))
+    return copy_into(input, made, "CloneBackward0")
+
+
+@composed("contiguous", kind="copy", samples=lambda make: [((make(3, 2).t(),), {})])
+def contiguous(input: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """Return the tensor itself if it is contiguous, else a contiguous copy."""
+    if input._spec.contiguous:
+        return input
+    return clone(input, memory_format=contiguous_format)
+
+
+def _to(
+    self: Tensor,
+    *args: Any,
+    device: Any = None,
+    dtype: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = preserve_format,
+) -> Tensor:
+    """Return the tensor with another dtype or on another device.
+
+    `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other_tensor)`; the tensor
+    itself if nothing changes, unless `copy=True`. Raises: DTypeError, DeviceError.
+    """
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, dtypes.dtype):
+            dtype = arg
+        elif isinstance(arg, bool):
+            copy = arg
+        elif arg is not None:
+            device = arg
+    if device is not None:
+        find_device(device)
+    wanted = self._spec.dtype if dtype is None else dtypes.find(dtype)
+    if wanted is self._spec.dtype:
+        return clone(self) if copy else self
+    found = self._spec
+    if found.contiguous:
+        made = empty(contiguous_spec(wanted, tuple(found.shape)))
+    else:
+        strides = layout.empty_like_strides(tuple(found.shape), found.strides)
+        made = empty(spec(wanted, tuple(found.shape), strides))
+    return copy_into(self, made, "ToCopyBackward0")
+
+
+attach("to", _to)
+
+
+def _cast_method(name: str, kind: dtype) -> None:
+    def call(self: Tensor) -> Tensor:
+        return _to(self, kind)
+
+    call.__name__ = name
+    call.__doc__ = f"Return the tensor as {kind.name}."
+    attach(name, call)
+
+
+for _name, _kind in (
+    ("bool", dtypes.bool_),
+    ("byte", dtypes.uint8),
+    ("char", dtypes.int8),
+    ("short", dtypes.int16),
+    ("int", dtypes.int32),
+    ("long", dtypes.int64),
+    ("float", dtypes.float32),
+    ("double", dtypes.float64),
+):
+    _cast_method(_name, _kind)
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """Return the tensor in the dtype of `other`."""
+    return _to(self, other.dtype)
+
+
+attach("type_as", _type_as)
+attach("cpu", lambda self: self)
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Store the elements of `src`, broadcast and cast as needed."""
+    if not isinstance(src, Tensor):
+        from ..creation import tensor
+
+        src = tensor(src)
+    if src._spec.shape != self._spec.shape:
+        try:
+            src = src.expand(self._spec.shape)
+        except ShapeError as error:
+            raise ShapeError(
+                message(
+                    "copy_",
+                    f"a source of shape {list(src.shape)}",
+                    f"one that broadcasts to {list(self.shape)}",
+                    f"The expanded size of the tensor must match the existing size. {error}",
+                )
+            ) from None
+    return _copy.store(self, (src,), "in place")
+
+
+attach("copy_", copy_)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every element to `value`, a number or a 0-d tensor."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise ShapeError(
+                message(
+                    "fill_",
+                    f"a value of shape {list(value.shape)}",
+                    "a number or a 0-d tensor",
+                    "fill_ only supports 0-dimension value tensor. Use copy_().",
+                )
+            )
+        return copy_(self, value)
+    return _fill.store(self, (value,), "in place")
+
+
+attach("fill_", fill_)
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Set every element to zero."""
+    if not self._requires_grad and self._base is None:
+        key = ("into", self._spec, int)
+        plan = _zero.plans.get(key)
+        if plan is not None:
+            plan.run(plan.kernel, plan.n, self._pointer, plan.table, 0)
+            self._storage.version += 1
+            return self
+    return _zero.store(self, (0,), "in place")
+
+
+attach("zero_", zero_)
+
+
+def _unit_cotangent(self: Tensor) -> Tensor:
+    """Return ones of this shape, the cotangent that backward() starts from."""
+    known = self._spec.extra.get("unit")
+    if known is None:
+        found = contiguous_spec(self.dtype, tuple(self._spec.shape))
+        known = (found, _fill.plan((int,), found))
+        self._spec.extra["unit"] = known
+    found, plan = known
+    made = empty(found)
+    plan.run(plan.kernel, plan.n, made._pointer, plan.table, 1)
+    return made
+
+
+attach("unit_cotangent", _unit_cotangent)
