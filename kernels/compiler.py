@@ -174,7 +174,7 @@ def _signature(kind: str):
     return {
         _KERNEL: nb.void(slots, nb.int64, nb.int64),
         _FASTCALL: nb.int64(nb.int64, slots, nb.int64),
-        _SPREAD: nb.void(nb.int64, nb.int64, nb.int64, nb.int64),
+        _SPREAD: nb.void(*[nb.int64] * 6),
     }[kind]
 
 
@@ -304,15 +304,13 @@ def runner(name: str) -> Callable[..., None]:
 
 
 @functools.cache
-def _threaded() -> Callable[[int, int, int, int], None]:
+def _threaded() -> Callable[..., None]:
     with _lock:
         from numba.np.ufunc import parallel
 
         parallel._launch_threads()
         address = _runner_code("threaded", _SPREAD)
-        kind = ctypes.CFUNCTYPE(
-            None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
-        )
+        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
         return kind(address)  # ctypes releases the interpreter lock
 
 
@@ -334,18 +332,34 @@ def max_threads() -> int:
 
 
 def num_threads() -> int:
-    """Return how many threads one kernel may use; NUMTENSOR_NUM_THREADS sets it."""
+    """Return how many threads one kernel may use."""
     if not _threads:
         wanted = os.environ.get("NUMTENSOR_NUM_THREADS", "")
-        count = int(wanted) if wanted.isdigit() and int(wanted) > 0 else max_threads()
-        _threads.append(min(count, max_threads()))
+        count = int(wanted) if wanted.isdigit() and int(wanted) > 0 else _limit()
+        _threads.append(min(count, _limit()))
     return _threads[0]
 
 
+def _limit() -> int:
+    """The cores this process may use, or fewer if Numba is told so."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
+    limit = cores or os.cpu_count() or 1
+    numba_limit = os.environ.get("NUMBA_NUM_THREADS", "")
+    if numba_limit.isdigit() and int(numba_limit) > 0:
+        limit = min(limit, int(numba_limit))
+    return limit
+
+
 def set_num_threads(count: int) -> None:
-    """Let one kernel use at most `count` threads; 1 runs everything serially."""
+    """Let one kernel use at most `count` threads; 1 runs everything serially.
+
+    More than the cores this process may use count as all of them.
+    Raises ValueError below 1.
+    """
+    if count < 1:
+        raise ValueError(message("set_num_threads", f"{count}", "a positive integer"))
     num_threads()
-    _threads[0] = count
+    _threads[0] = min(count, _limit())
 
 
 def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:
@@ -358,13 +372,15 @@ def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:
     count = num_threads()
     packed = _SLOTS(*slots)
     place = ctypes.addressof(packed)
-    chunk = max(grain, -(-n // (count * 4)))
+    chunk = max(grain, -(-n // (count * 8)))
     alone = count == 1 or n <= chunk or bool(_forked)
     if not alone and _one_at_a_time.acquire(blocking=False):
         try:
             if count != _numba_threads():
                 _set_numba_threads(count)
-            _threaded()(address, place, n, chunk)
+            counter = ctypes.c_int64(0)
+            taken = ctypes.addressof(counter)
+            _threaded()(address, place, n, chunk, taken, count)
         finally:
             _one_at_a_time.release()
     else:

@@ -412,6 +412,18 @@ def call_kernel(typingctx, address, args, lo, hi):
 
 
 @intrinsic
+def fetch_add(typingctx, address, amount):
+    """Add to the int64 at `address` as one step that no thread can split; return
+    what was there before."""
+
+    def codegen(context, builder, sig, values):
+        place = builder.inttoptr(values[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", place, values[1], "monotonic")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
 def stack_slots(typingctx, count):
     """Uninitialised int64 slots on the stack, as many as a call can have."""
 

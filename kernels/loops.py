@@ -9,6 +9,8 @@ Forms
     flat     elementwise over [lo, hi); operands are contiguous or one value
     strided  elementwise over collapsed dims; the innermost stride of an operand is
              1, 0 or anything
+    tiled    as strided, but square by square: for operands that run across each
+             other, as x and x.T do
     inner    reductions whose innermost loop runs over reduced elements
     outer    reductions whose innermost loop runs over kept elements
     arg      the largest or smallest element and where it stands
@@ -30,7 +32,11 @@ SEGMENT = 2048
 INNER_BLOCK = 16384
 OUTER_BLOCK = 256
 #: kept elements of one task of `outer`
-OUTER_CHUNK = 1024
+OUTER_CHUNK = 4096
+#: columns and rows of a tile: a column of the operand that runs across is a line of
+#: cache, and eight lines of one power-of-two stride is what an 8-way cache can hold
+#: (x + x.T over 4096 x 4096, serial: 25 ms; 83 ms with 32 columns; 115 ms untiled)
+TILE_ACROSS, TILE_DOWN = 8, 256
 
 
 def step_class(stride: int) -> str:
@@ -162,6 +168,24 @@ def strided_table(dims: Sequence[int], strides: Sequence[Sequence[int]]) -> Tabl
     outer, around = list(dims[:-1]) or [1], [list(s[:-1]) or [0] for s in strides]
     numbers = [dims[-1], len(outer), *(s[-1] for s in strides)]
     return _pack(numbers + _dims(outer, around))
+
+
+def tiled_table(
+    dims: Sequence[int], strides: Sequence[Sequence[int]]
+) -> tuple[Table, int]:
+    """Layout table of the `tiled` form, and how many tiles there are.
+
+    [columns, rows, tiles across, tiles down, outer dims, step per operand,
+    row stride per operand, outer dims ...]
+    """
+    across, down = -(-dims[-1] // TILE_ACROSS), -(-dims[-2] // TILE_DOWN)
+    numbers = [dims[-1], dims[-2], across, down, len(dims) - 2]
+    numbers += [s[-1] for s in strides] + [s[-2] for s in strides]
+    numbers += _dims(dims[:-2], [s[:-2] for s in strides])
+    tiles = across * down
+    for size in dims[:-2]:
+        tiles *= size
+    return _pack(numbers), tiles
 
 
 def inner_table(

@@ -13,6 +13,7 @@ from numba import njit, prange
 from numtensor.kernels.lang import (
     call_kernel,
     double_bits,
+    fetch_add,
     new_reference,
     py_as_float64,
     py_as_int64,
@@ -51,12 +52,19 @@ def serial_float(none, args, count):
 
 
 @njit(parallel=True, nogil=True, error_model="numpy")
-def _spread(kernel, slots, n, chunk):
-    for c in prange((n + chunk - 1) // chunk):
-        lo = c * chunk
-        call_kernel(kernel, slots, lo, min(n, lo + chunk))
+def _spread(kernel, slots, n, chunk, counter, threads):
+    for _ in prange(threads):
+        # each thread takes the next chunk when it is done with one: a thread that the
+        # system has put aside holds up one chunk, not its whole share
+        lo = fetch_add(counter, chunk)
+        while lo < n:
+            call_kernel(kernel, slots, lo, min(n, lo + chunk))
+            lo = fetch_add(counter, chunk)
 
 
-def threaded(kernel, slots, n, chunk):
-    """Run `kernel` on chunks of [0, n); `slots` is the address of its arguments."""
-    _spread(kernel, slots, n, chunk)
+def threaded(kernel, slots, n, chunk, counter, threads):
+    """Run `kernel` on chunks of [0, n).
+
+    `slots` is the address of its arguments, `counter` that of an int64 holding 0.
+    """
+    _spread(kernel, slots, n, chunk, counter, threads)

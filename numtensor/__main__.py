@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m numtensor")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True)
     ahead = commands.add_parser("warmup", help="compile the common kernels ahead")
     ahead.add_argument("--all", action="store_true", help="float64 besides float32")
     ahead.add_argument(

@@ -21,7 +21,7 @@ from .memory import as_number, empty
 from .spec import Spec, contiguous_spec, spec
 from .tape import edge, grad_mode
 from .tensor import Tensor
-from .wayback import NAMES, WayBack, record, record_in_place
+from .wayback import NAMES, WayBack, keep_target, record, record_in_place
 from .writing import apart, writable
 
 #: typing rules: what dtype an operator computes in and what it returns
@@ -341,6 +341,9 @@ class Elementwise:
             args[k] = apart(self.name, target, args[k])
         versions = [args[k]._storage.version for k in plan.tensors]
         before = edge(target) if recorded else None
+        kept = None
+        if recorded and plan.differentiable:
+            kept = keep_target(self, plan, target, args)
         plan.run(
             plan.kernel,
             plan.n,
@@ -351,7 +354,7 @@ class Elementwise:
         )
         target._storage.version += 1
         if recorded and plan.differentiable:
-            record_in_place(self, plan, target, args, versions, before)
+            record_in_place(self, plan, target, args, versions, before, kept)
         return target
 
 

@@ -17,7 +17,7 @@ from .kernels import compiler, loops
 from .kernels.cpu.emit import emit
 from .kernels.expr import Expr, cast, var
 from .kernels.loops import ANY, UNIT, ZERO, Combine, Nest, Operand, Reduction, Store
-from .layout import collapse, contiguous_strides
+from .layout import collapse, contiguous_strides, numel
 from .storage import allocate
 
 Strides = tuple[int, ...]
@@ -151,15 +151,14 @@ def elementwise(
     """
     strides = [s for _, s in outputs] + [i.strides for i in inputs]
     dims, merged = collapse(tuple(shape), strides)
-    points = 1
-    for size in dims:
-        points *= size
+    points = numel(dims)
     steps = tuple(_step(dims[-1], s[-1]) for s in merged)
     if points == 1:
         steps = (UNIT,) * len(merged)
     flat = len(dims) == 1 and ANY not in steps and ZERO not in steps[: len(outputs)]
     dtypes = tuple(d for d, _ in outputs) + tuple(i.dtype for i in inputs)
-    form = "flat" if flat else "strided"
+    crossing = None if flat else _crossing(dims, merged, steps)
+    form = "flat" if flat else "strided" if crossing is None else "tiled"
 
     def make() -> Nest:
         operands = [
@@ -176,8 +175,36 @@ def elementwise(
 
     key = (body.key, form, steps, dtypes, body.scalars)
     kernel, cost = _kernel(key, make)
+    if crossing is not None:
+        order = [d for d in range(len(dims) - 1) if d != crossing]
+        order += [crossing, len(dims) - 1]
+        table, tiles = loops.tiled_table(
+            [dims[d] for d in order], [[s[d] for d in order] for s in merged]
+        )
+        return Launch(kernel, tiles, points, cost, table, body.scalars)
     table = None if flat else loops.strided_table(dims, merged)
     return Launch(kernel, points, points, cost, table, body.scalars)
+
+
+#: below this many points everything is in cache, and tiles are only overhead
+_TILED_POINTS = 16384
+
+
+def _crossing(
+    dims: Sequence[int], strides: Sequence[Strides], steps: Sequence[str]
+) -> int | None:
+    """Return the dim along which some operand lies closer than along the innermost.
+
+    None if there is none, or too little to gain by going square by square.
+    """
+    if len(dims) < 2 or dims[-1] < 32 or numel(dims) < _TILED_POINTS:
+        return None
+    for s, step in zip(strides, steps, strict=True):
+        if step == ANY:
+            d = min(range(len(dims) - 1), key=lambda k: s[k])
+            if 0 < s[d] < s[-1] and dims[d] >= 32:
+                return d
+    return None
 
 
 @dataclass(frozen=True)
@@ -251,7 +278,7 @@ def reduction(
 
     kept_dims, kept_strides = part(kept, False)
     red_dims, red_strides = part(reduced, True)
-    count, total = _product(kept_dims), _product(red_dims)
+    count, total = numel(kept_dims), numel(red_dims)
     outer = _prefer_outer(kept_dims, kept_strides, red_dims, red_strides)
     block = loops.OUTER_BLOCK if outer else loops.INNER_BLOCK
     blocks = 1
@@ -285,13 +312,6 @@ def reduction(
             launches.append((launch, moved))
         scratch += second.scratch
     return Steps(launches, scratch, len(results))
-
-
-def _product(sizes: Sequence[int]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
 
 
 def _raw(result: Reduced, outer: bool) -> Reduced:
@@ -338,7 +358,7 @@ def _prefer_outer(
     """
     if kept[-1] < 8:
         return False
-    if _product(reduced) <= 1:
+    if numel(reduced) <= 1:
         return True
     votes = 0
     for k, r in zip(kept_strides, reduced_strides, strict=True):
@@ -402,8 +422,8 @@ def _reduce_once(
         table = loops.inner_table(
             kept, kept_strides, reduced, reduced_strides, blocks, block
         )
-        tasks = _product(kept) * blocks
-    points = _product(kept) * max(1, _product(reduced))
+        tasks = numel(kept) * blocks
+    points = numel(kept) * max(1, numel(reduced))
     return Launch(kernel, tasks, points, cost, table, body.scalars)
 
 
@@ -451,7 +471,7 @@ def arg_extreme(
 
     kernel, cost = _kernel((name, dtype, step), make)
     table = loops.inner_table(
-        kept_dims, kept_strides, red_dims, red_strides, 1, _product(red_dims)
+        kept_dims, kept_strides, red_dims, red_strides, 1, numel(red_dims)
     )
-    tasks = _product(kept_dims)
-    return Launch(kernel, tasks, tasks * _product(red_dims), cost, table)
+    tasks = numel(kept_dims)
+    return Launch(kernel, tasks, tasks * numel(red_dims), cost, table)

@@ -525,6 +525,24 @@ for _fill in (_uniform_, _normal_, _random_, _bernoulli_, _exponential_):
 
 attach("bernoulli", bernoulli)
 
+# calls of each factory that bring all its kernels; see `warmup`
+_SAMPLES: dict[str, Callable[[Tensor], tuple[Any, ...]]] = {
+    "rand": lambda x: (4,),
+    "randn": lambda x: (4,),
+    "randint": lambda x: (4, (4,)),
+    "randperm": lambda x: (4,),
+    "rand_like": lambda x: (x,),
+    "randn_like": lambda x: (x,),
+    "randint_like": lambda x: (x, 4),
+    "normal": lambda x: (x, 1.0),
+    "bernoulli": lambda x: (x * 0,),  # type: ignore[operator]
+}
+
+
+def _samples(name: str) -> Callable[..., Any]:
+    return lambda make: [(_SAMPLES[name](make(4)), {})]
+
+
 for _call in (
     rand, randn, randint, randperm, rand_like, randn_like, randint_like, normal,
     bernoulli,

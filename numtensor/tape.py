@@ -1,4 +1,4 @@
-"""The tape: nodes, the walk backward over them, grad modes.
+"""The tape: nodes and the walk backward over them.
 
 A differentiable operator leaves a `Node` on its result: which nodes or leaves its
 inputs came from (`edges`), and how to turn the cotangent of the result into those of
@@ -11,127 +11,27 @@ operator: sums of cotangents go through Tensor's own methods.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 import sys
-import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from .errors import AutogradError, ShapeError, message
+from .layout import contiguous_strides, is_dense
+from .modes import enable_grad as enable_grad
+from .modes import grad_mode as grad_mode
+from .modes import grads_recorded as grads_recorded
+from .modes import inference_mode as inference_mode
+from .modes import is_grad_enabled as is_grad_enabled
+from .modes import no_grad as no_grad
+from .modes import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 next_sequence = itertools.count(1).__next__
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _GradMode(threading.local):
-    enabled = True
-    anomaly = False
-
-
-grad_mode = _GradMode()
-
-
-def is_grad_enabled() -> bool:
-    """Return whether operators are recorded in this thread."""
-    return grad_mode.enabled
-
-
-class _Mode:
-    """A grad mode as a context manager and as a decorator."""
-
-    __slots__ = ("enabled", "before")
-
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
-
-    def __enter__(self) -> None:
-        self.before = grad_mode.enabled
-        grad_mode.enabled = self.enabled
-
-    def __exit__(self, *exc: object) -> None:
-        grad_mode.enabled = self.before
-
-    def __call__(self, function: F) -> F:
-        enabled = self.enabled
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with _Mode(enabled):
-                return function(*args, **kwargs)
-
-        return wrapped  # type: ignore[return-value]
-
-
-class no_grad(_Mode):
-    """Context manager or decorator in which nothing is recorded.
-
-    >>> import numtensor as nt
-    >>> x = nt.ones(2, requires_grad=True)
-    >>> with nt.no_grad():
-    ...     (x * 2).requires_grad
-    False
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, function: Any = None) -> Any:
-        if function is not None:
-            return _Mode(False)(function)  # used as `@no_grad` without brackets
-        return object.__new__(cls)
-
-    def __init__(self) -> None:
-        self.enabled = False
-
-
-class enable_grad(_Mode):
-    """Context manager or decorator in which operators are recorded again."""
-
-    __slots__ = ()
-
-    def __new__(cls, function: Any = None) -> Any:
-        if function is not None:
-            return _Mode(True)(function)
-        return object.__new__(cls)
-
-    def __init__(self) -> None:
-        self.enabled = True
-
-
-class inference_mode(_Mode):
-    """As `no_grad`; `inference_mode(False)` changes nothing."""
-
-    def __new__(cls, mode: Any = True) -> Any:
-        if callable(mode):
-            return _Mode(False)(mode)
-        return super().__new__(cls)
-
-    def __init__(self, mode: bool = True) -> None:
-        super().__init__(grad_mode.enabled if not mode else False)
-
-
-class set_grad_enabled(_Mode):
-    """Turn recording on or off, from this call on or for a `with` block."""
-
-    __slots__ = ("previous",)
-
-    def __init__(self, mode: bool) -> None:
-        self.enabled = bool(mode)
-        self.previous = grad_mode.enabled
-        grad_mode.enabled = self.enabled
-
-    def __enter__(self) -> None:
-        self.before = self.previous
-        grad_mode.enabled = self.enabled
-
-    def __call__(self, function: F) -> F:
-        grad_mode.enabled = self.previous
-        return super().__call__(function)
 
 
 #: an input of a node: another node (its output 0), a node's other output, a leaf
@@ -152,6 +52,8 @@ class Node:
     versions: tuple[int, ...]
 
     outputs = 1
+    #: whether its outputs, where they are views, may not be changed in place
+    guards_views = False
 
     def __init__(self, edges: tuple[Edge, ...], saved: tuple[Any, ...] = ()) -> None:
         self.edges = edges
@@ -307,7 +209,14 @@ def _as_pair(edge: Edge) -> tuple[Any, int]:
         return (edge, 0)
     if type(edge) is tuple:
         return edge
-    return (AccumulateGrad(edge), 0)  # type: ignore[arg-type]
+    more = edge._more()  # type: ignore[union-attr]
+    known = more.get("accumulate")
+    node = known() if known is not None else None
+    if node is None:
+        # held weakly: the node holds the leaf
+        node = AccumulateGrad(edge)  # type: ignore[arg-type]
+        more["accumulate"] = weakref.ref(node)
+    return (node, 0)
 
 
 class RemovableHandle:
@@ -350,6 +259,15 @@ def run_backward(
     wanted_leaves: dict[int, Tensor] | None = None
     needed: set[Node] | None = None
     if inputs is not None:
+        if not inputs:
+            raise AutogradError(
+                message(
+                    "backward",
+                    "no inputs",
+                    "at least one, or inputs=None for all leaves",
+                    "`inputs` argument to `backward()` cannot be empty.",
+                )
+            )
         wanted_leaves = {}
         for tensor in inputs:
             target = edge(tensor)
@@ -445,7 +363,8 @@ def run_backward(
                 grad = _leaf_hooks(leaf, grad)
             if accumulate:
                 _accumulate(leaf, grad, create_graph)
-                _after_accumulate(leaf)
+                if leaf._extra is not None:
+                    _after_accumulate(leaf, grad)
             else:
                 captured[id(leaf)] = grad
             grad = None  # type: ignore[assignment]
@@ -492,14 +411,13 @@ def _before(node: Node, incoming: Any) -> Any:
     grads = [incoming] if single else incoming
     for number, hook in list(node.hooks.get("tensor", {}).values()):
         if grads[number] is not None:
-            changed = hook(grads[number])
-            if changed is not None:
-                grads[number] = changed
+            grads[number] = _hooked(hook, grads[number])
     for number, reference in node.hooks.get("retain", {}).items():
         tensor = reference()
         if tensor is not None and grads[number] is not None:
             held = tensor._grad
-            tensor._grad = grads[number] if held is None else held + grads[number]
+            grad = grads[number]
+            tensor._grad = _own(tensor, grad) if held is None else held + grad
     for hook in list(node.hooks.get("pre", {}).values()):
         changed = hook(tuple(grads))
         if changed is not None:
@@ -518,37 +436,108 @@ def _after(node: Node, outgoing: Any, incoming: Any) -> Any:
 
 def _leaf_hooks(leaf: Tensor, grad: Tensor) -> Tensor:
     for hook in list(leaf._extra.get("hooks", {}).values()):
-        changed = hook(grad)
-        if changed is not None:
-            grad = changed
+        grad = _hooked(hook, grad)
+    node = _accumulator(leaf)
+    if node is not None and node.hooks is not None:
+        grad = _before(node, grad)
     return grad
 
 
-def _after_accumulate(leaf: Tensor) -> None:
-    if leaf._extra is not None:
-        for hook in list(leaf._extra.get("post_accumulate", {}).values()):
-            hook(leaf)
+def _accumulator(leaf: Tensor) -> Node | None:
+    """Return the node that stands for the leaf, if somebody holds it."""
+    known = leaf._extra.get("accumulate")
+    return None if known is None else known()
+
+
+def _hooked(hook: Callable[[Tensor], Any], grad: Tensor) -> Tensor:
+    """Return what a hook makes of a cotangent. Raises: TypeError, ShapeError."""
+    changed = hook(grad)
+    if changed is None:
+        return grad
+    if not hasattr(changed, "_spec"):
+        raise TypeError(
+            message(
+                "hook",
+                f"a {type(changed).__name__}",
+                "a Tensor or None",
+                "hooks must return a Tensor or None.",
+            )
+        )
+    if changed._spec.shape != grad._spec.shape:
+        raise ShapeError(
+            message(
+                "hook",
+                f"a gradient of shape {list(changed.shape)}",
+                f"{list(grad.shape)}",
+                "hook has changed the size of value.",
+            )
+        )
+    return changed  # type: ignore[no-any-return]
+
+
+def _after_accumulate(leaf: Tensor, grad: Tensor) -> None:
+    node = _accumulator(leaf)
+    if node is not None and node.hooks is not None and "post" in node.hooks:
+        _after(node, (), grad)
+    for hook in list(leaf._extra.get("post_accumulate", {}).values()):
+        hook(leaf)
 
 
 def _accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
     held = leaf._grad
     if held is None:
-        # the buffer is kept if nobody else holds it: of the tensor, the references
-        # are the caller's name, ours and the argument of getrefcount; of its storage,
-        # the tensor and that argument
-        if create_graph or (
-            sys.getrefcount(grad) <= 4
+        # the buffer is kept if nobody else holds it or its memory, and if it lies as
+        # the leaf does
+        if (
+            sys.getrefcount(grad) <= _ALONE
             and sys.getrefcount(grad._storage) <= 2
-            and grad._spec.contiguous
-            and not grad._requires_grad
+            and (grad._spec is leaf._spec or _fits(leaf._spec, grad._spec))
+            and (create_graph or not grad._requires_grad)
         ):
             leaf._grad = grad
+        elif create_graph:
+            leaf._grad = _own(leaf, grad)
         else:
-            leaf._grad = grad.detach().clone()
+            leaf._grad = _own(leaf, grad.detach())
     elif create_graph:
         leaf._grad = held + grad
     else:
         held += grad
+
+
+def _references(grad: Any, *_: Any) -> int:
+    return sys.getrefcount(grad)
+
+
+def _count_alone() -> int:
+    grad = object()
+    return _references(grad, None)
+
+
+#: what getrefcount says in `_accumulate` of a cotangent that only its caller holds;
+#: interpreters differ in what a call counts
+_ALONE = _count_alone()
+
+
+def _fits(leaf: Any, grad: Any) -> bool:
+    """Return whether a gradient lies in memory as its leaf's should: like the leaf if
+    that is dense, else contiguous."""
+    if is_dense(leaf.shape, leaf.strides):
+        return bool(grad.strides == leaf.strides)
+    return bool(grad.contiguous)
+
+
+def _own(leaf: Tensor, grad: Tensor) -> Tensor:
+    """Return a copy of a cotangent in the layout of its leaf's gradient."""
+    found = leaf._spec
+    if is_dense(found.shape, found.strides):
+        strides = found.strides
+    else:
+        strides = contiguous_strides(found.shape)
+    if grad._spec.strides == strides:
+        return grad.clone()
+    made = grad.new_empty_strided(found.shape, strides)
+    return made.copy_(grad)  # type: ignore[no-any-return]
 
 
 def make_roots(
@@ -592,19 +581,12 @@ def make_roots(
                     f"a gradient of shape {list(given.shape)} for an output of shape "
                     f"{list(tensor.shape)}",
                     "equal shapes",
-                    "Mismatch in shape of grad_output and output.",
+                    f"Mismatch in shape: grad_output[{len(roots)}] has a shape of "
+                    f"{given.shape} and output[{len(roots)}] has a shape of "
+                    f"{tensor.shape}.",
                 )
             )
+        elif given.dtype is not tensor.dtype:
+            given = given.to(tensor.dtype)
         roots.append((tensor, given))
     return roots
-
-
-@contextlib.contextmanager
-def grads_recorded(enabled: bool) -> Iterator[None]:
-    """Record or not, for the body of a `with`."""
-    previous = grad_mode.enabled
-    grad_mode.enabled = enabled
-    try:
-        yield
-    finally:
-        grad_mode.enabled = previous

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .dtypes import FLOAT
 from .errors import AutogradError, DTypeError, ShapeError, message
 from .spec import Spec
-from .storage import Storage
+from .storage import Storage, adopt
 from .tape import Node, RemovableHandle, make_roots, run_backward
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Taped:
         """Whether operators on this tensor are recorded."""
         if self._base is not None and not self._requires_grad:
             _ = self.grad_fn  # a view learns here that its base was changed in place
+            return self._requires_grad or self._base._requires_grad
         return self._requires_grad
 
     @requires_grad.setter
@@ -149,6 +150,9 @@ class Taped:
         """Whether the tensor was not computed from others that require grad."""
         return self.grad_fn is None
 
+    def _is_view(self) -> bool:
+        return self._base is not None
+
     @property
     def output_nr(self) -> int:
         """Which output of its node the tensor is."""
@@ -156,8 +160,12 @@ class Taped:
 
     @property
     def data(self) -> Tensor:
-        """The same memory outside the tape."""
-        return self.detach()
+        """The same memory outside the tape, which does not notice changes to it."""
+        from .memory import result_of
+
+        own = self._storage
+        apart = adopt(own.pointer, own.nbytes, own)  # with a version of its own
+        return result_of(apart, self._pointer, self._spec)
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -297,10 +305,15 @@ class Taped:
         part the view covers, and passes the rest on.
         """
         base = self._base
+        retain = None
+        if self._node is not None and self._node.hooks is not None and self.retains_grad:
+            retain = self._node.hooks["retain"].pop(self._output)
         self._node = node
         self._output = 0
         self._requires_grad = True
         if base is None:
+            if retain is not None:
+                self.retain_grad()
             return
         from .history import CopySlices, view_node
 
@@ -310,3 +323,5 @@ class Taped:
         base._requires_grad = True
         self._node = view_node(base, self)
         self._seen = outer
+        if retain is not None:
+            self.retain_grad()

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from . import creation
+from . import factories
+from .creation import tensor
 from .dtypes import FLOAT
 from .dtypes import find as find_dtype
 from .kernels import compiler
@@ -120,12 +121,12 @@ def _reports(found: list[Job], processes: int) -> Iterator[Report]:
 
 def _shared() -> None:
     """The runners, threads, filling, and casts between the usual dtypes."""
-    many = creation.ones(_MANY)
+    many = factories.ones(_MANY)
     _ = many + 1.0
-    _ = creation.zeros(2)
+    _ = factories.zeros(2)
     kinds = ("bool", "int64", "float32", "float64")
     for kind in kinds:
-        x = creation.ones(2, 6, dtype=kind)
+        x = factories.ones(2, 6, dtype=kind)
         x.zero_()
         x[0] = x[1]  # type: ignore[index]
         for other in kinds:
@@ -162,7 +163,7 @@ def _values(shape: tuple[int, ...], dtype: str, domain: tuple[float, float]) -> 
     if dtype == "int64":
         low, high = 1.0, 4.0
     spread = np.linspace(low, high, count + 2)[1:-1].reshape(shape)
-    return creation.tensor(spread, dtype=dtype)
+    return tensor(spread, dtype=dtype)
 
 
 def _elementwise_calls(declared: Declared, dtype: str) -> Iterator[tuple[Any, ...]]:
@@ -221,7 +222,7 @@ def _differentiate(
     for result in results if isinstance(results, tuple) else (results,):
         if not (isinstance(result, Tensor) and result.requires_grad):
             continue
-        dense = creation.ones(tuple(result.shape), dtype=result.dtype)
-        spread = creation.ones((), dtype=result.dtype).expand(result.shape)
+        dense = factories.ones(tuple(result.shape), dtype=result.dtype)
+        spread = factories.ones((), dtype=result.dtype).expand(result.shape)
         result.backward(dense, retain_graph=True)
         result.backward(spread, retain_graph=True)

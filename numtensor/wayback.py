@@ -70,15 +70,24 @@ def record(op: Elementwise, plan: Plan, result: Tensor, args: Sequence[Any]) -> 
     result._requires_grad = True
 
 
-def record_in_place(
-    op: Elementwise,
-    plan: Plan,
-    target: Tensor,
-    args: Sequence[Any],
-    versions: list[int],
-    before: Any,
-) -> None:
-    """Put a call that changed `target` on the tape, as its new history."""
+def keep_target(
+    op: Elementwise, plan: Plan, target: Tensor, args: Sequence[Any]
+) -> Tensor | None:
+    """Return a copy of what an in-place call is about to overwrite, with its history,
+    if the way back uses it."""
+    if not any(args[k] is target for k in _way(op, plan, args).used):
+        return None
+    kept = empty(target._spec)  # the kernels of the way back expect its strides
+    kept.copy_(target.detach())
+    kept._storage.version = 0
+    if target.requires_grad:
+        kept._node = target.grad_fn
+        kept._output = target._output
+        kept._requires_grad = True
+    return kept
+
+
+def _way(op: Elementwise, plan: Plan, args: Sequence[Any]) -> WayBack:
     mask = 0
     for k in plan.tensors:
         if args[k].requires_grad:
@@ -86,6 +95,23 @@ def record_in_place(
     way = plan.ways_back.get(mask)
     if way is None:
         way = plan.ways_back[mask] = WayBack(op, plan, mask)
+    return way
+
+
+def record_in_place(
+    op: Elementwise,
+    plan: Plan,
+    target: Tensor,
+    args: Sequence[Any],
+    versions: list[int],
+    before: Any,
+    kept: Tensor | None,
+) -> None:
+    """Put a call that changed `target` on the tape, as its new history.
+
+    `before` and `kept` are the target's edge and value before the change.
+    """
+    way = _way(op, plan, args)
     node = _new(ElementwiseNode)
     node.way = way
     node.sequence = next_sequence()
@@ -93,11 +119,9 @@ def record_in_place(
     node.edges = tuple(
         [before if args[k] is target else edge(args[k]) for k in way.wanted]
     )
-    # the target itself is saved under its old version, so that using it is an
-    # error that names this operator
-    held = [args[k].detach() if args[k] is target else args[k] for k in way.used]
+    held = [kept if args[k] is target else args[k] for k in way.used]
     order = {k: n for n, k in enumerate(plan.tensors)}
-    then = [versions[order[k]] for k in way.used]
+    then = [0 if args[k] is target else versions[order[k]] for k in way.used]
     if way.uses_out:
         held.append(target.detach())
         then.append(target._storage.version)

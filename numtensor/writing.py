@@ -22,12 +22,38 @@ def writable(op: str, target: Tensor, recorded: bool) -> Tensor:
     """
     if grad_mode.enabled:
         base = target._base
-        if target._requires_grad and target._node is None and base is None:
+        if target._requires_grad and target.grad_fn is None:
             _refuse_leaf(op, "a leaf Variable that requires grad")
         if base is not None:
             if base._requires_grad and base._node is None:
                 _refuse_leaf(op, "a view of a leaf Variable that requires grad")
-            node = target._node
+            node = target.grad_fn
+            if node is None and base._requires_grad:
+                raise AutogradError(
+                    message(
+                        op,
+                        "a view made in no_grad",
+                        "view and change both inside no_grad, or both outside",
+                        "A view was created in no_grad mode and is being modified "
+                        "inplace with grad mode enabled. Given that this use case is "
+                        "ambiguous and error-prone, it is forbidden.",
+                    )
+                )
+            if node is not None and node.guards_views:
+                raise AutogradError(
+                    message(
+                        op,
+                        f"output {target._output} of {node.name()}, a view",
+                        "a tensor that may be modified",
+                        f"Output {target._output} of {node.name()[:-8]} is a view and "
+                        "is being modified inplace. This view was created inside a "
+                        "custom Function (or because an input was returned as-is) and "
+                        "the autograd logic to handle view+inplace would override the "
+                        "custom backward associated with the custom Function, leading "
+                        "to incorrect gradients. This behavior is forbidden. You can "
+                        "fix this by cloning the output of the custom Function.",
+                    )
+                )
             if (
                 node is not None
                 and node.outputs > 1

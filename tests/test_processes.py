@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from numtensor.kernels import compiler
+
 FORK = """
 import json, os
 import numtensor as nt
@@ -39,3 +41,29 @@ def test_a_forked_child_computes(before):
     assert child is not None, done.stderr
     assert child[0] == parent == 1_500_000.0
     assert all(0 <= value < 1 for value in child[1])
+
+
+def test_thread_count_is_checked_and_limited():
+    before = compiler.num_threads()
+    try:
+        compiler.set_num_threads(1)
+        assert compiler.num_threads() == 1
+        compiler.set_num_threads(10_000)
+        assert 1 <= compiler.num_threads() <= (os.cpu_count() or 1)
+        with pytest.raises(ValueError, match="got 0; expected a positive integer"):
+            compiler.set_num_threads(0)
+    finally:
+        compiler.set_num_threads(before)
+
+
+def test_thread_count_from_the_environment():
+    code = "from numtensor.kernels import compiler; print(compiler.num_threads())"
+    for value, expected in (("1", "1"), ("0", None), ("many", None)):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "NUMTENSOR_NUM_THREADS": value},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == (expected or str(compiler._limit()))

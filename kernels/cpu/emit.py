@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .. import mathlib
 from ..expr import Expr, Printer, cast, var
-from ..loops import ANY, SEGMENT, ZERO, Nest, Operand, Reduction
+from ..loops import ANY, SEGMENT, TILE_ACROSS, TILE_DOWN, ZERO, Nest, Operand, Reduction
 
 _INDENT = "    "
 
@@ -125,9 +125,7 @@ def _steps(nest: Nest, source: Source, first: int) -> None:
             source.add(f"{operand.name}_step = table[{first + k}]")
 
 
-def _walk(
-    nest: Nest, source: Source, count: str, first: str, base: str, into: str
-) -> None:
+def _walk(nest: Nest, source: Source, count: str, first: str, into: str) -> None:
     """Print the loop that adds the position `left` in some dims to the starts."""
     width = len(nest.moving) + 1
     source.calls.add("udiv")
@@ -174,7 +172,7 @@ def _strided(nest: Nest, source: Source) -> int:
     )
     for operand in moving:
         source.add(f"{operand.name}_start = row * {operand.name}_row")
-    _walk(nest, source, "table[1] - 1", str(first + 1 + count), "", "start")
+    _walk(nest, source, "table[1] - 1", str(first + 1 + count), "start")
     source.open("while row < rows and i < hi:")
     source.add("stop = min(n, column + hi - i)")
     _hoisted(nest, source, starts=True)
@@ -182,6 +180,42 @@ def _strided(nest: Nest, source: Source) -> int:
     cost = _print_body(nest, source, _loads(nest, "j", True), _stores(nest, "j", True))
     source.close()
     source.add("i += stop - column", "column = 0", "row += 1")
+    for operand in moving:
+        source.add(f"{operand.name}_start += {operand.name}_row")
+    source.close()
+    source.close()
+    return cost
+
+
+def _tiled(nest: Nest, source: Source) -> int:
+    moving = nest.moving
+    count = len(moving)
+    source.calls.add("udiv")
+    source.add(
+        "n = table[0]  # columns",
+        "rows = table[1]",
+        "across = table[2]  # tiles in a row of tiles",
+        "down = table[3]",
+    )
+    _steps(nest, source, 5)
+    for k, operand in enumerate(moving):
+        source.add(f"{operand.name}_row = table[{5 + count + k}]")
+    source.open("for tile in range(lo, hi):")
+    source.add(
+        "place = udiv(tile, across)",
+        f"first = (tile - place * across) * {TILE_ACROSS}",
+        f"stop = min(n, first + {TILE_ACROSS})",
+        "left = udiv(place, down)",
+        f"top = (place - left * down) * {TILE_DOWN}",
+    )
+    for operand in moving:
+        source.add(f"{operand.name}_start = top * {operand.name}_row")
+    _walk(nest, source, "table[4]", str(5 + 2 * count), "start")
+    source.open(f"for row in range(top, min(rows, top + {TILE_DOWN})):")
+    _hoisted(nest, source, starts=True)
+    source.open("for j in range(first, stop):")
+    cost = _print_body(nest, source, _loads(nest, "j", True), _stores(nest, "j", True))
+    source.close()
     for operand in moving:
         source.add(f"{operand.name}_start += {operand.name}_row")
     source.close()
@@ -241,7 +275,7 @@ def _inner(nest: Nest, source: Source) -> int:
     source.add("left = udiv(task, blocks)", "i = (task - left * blocks) * block")
     for operand in moving:
         source.add(f"{operand.name}_base = 0")
-    _walk(nest, source, "table[4]", str(6 + len(moving)), "", "base")
+    _walk(nest, source, "table[4]", str(6 + len(moving)), "base")
     source.add("end = min(total, i + block)")
     for r in nest.reductions:
         wide = r.combine.total_dtype(r.value.dtype)
@@ -250,7 +284,7 @@ def _inner(nest: Nest, source: Source) -> int:
     source.add("left = udiv(i, n)", "column = i - left * n")
     for operand in moving:
         source.add(f"{operand.name}_start = {operand.name}_base")
-    _walk(nest, source, "table[5]", "outer", "", "start")
+    _walk(nest, source, "table[5]", "outer", "start")
     source.add(f"stop = min(n, column + min(end - i, {SEGMENT}))")
     for r in nest.reductions:
         text = _identity(r, r.value.dtype, source)
@@ -307,7 +341,7 @@ def _outer(nest: Nest, source: Source) -> int:
     )
     for operand in moving:
         source.add(f"{operand.name}_base = 0")
-    _walk(nest, source, "table[6]", str(8 + len(moving)), "", "base")
+    _walk(nest, source, "table[6]", str(8 + len(moving)), "base")
     source.add("out_start = place * n")
     source.open("for j in range(start, stop):")
     for r in nest.reductions:
@@ -318,7 +352,7 @@ def _outer(nest: Nest, source: Source) -> int:
     source.add("left = i")
     for operand in moving:
         source.add(f"{operand.name}_start = {operand.name}_base")
-    _walk(nest, source, "table[7]", "outer", "", "start")
+    _walk(nest, source, "table[7]", "outer", "start")
     _hoisted(nest, source, starts=True)
     source.open("for j in range(start, stop):")
     results = _stores(nest, "j", True)
@@ -360,13 +394,13 @@ def _arg(nest: Nest, source: Source) -> int:
     source.add(f"outer = {6 + len(nest.moving)} + table[4] * {len(nest.moving) + 1}")
     source.open("for task in range(lo, hi):")
     source.add("left = task", f"{x.name}_base = 0")
-    _walk(nest, source, "table[4]", str(6 + len(nest.moving)), "", "base")
+    _walk(nest, source, "table[4]", str(6 + len(nest.moving)), "base")
     text = _identity(best, dtype, source)
     source.add("i = 0", f"best = {text}", "where_best = int64(-1)")
     source.open("while i < total:")
     source.add("left = udiv(i, n)", "column = i - left * n")
     source.add(f"{x.name}_start = {x.name}_base")
-    _walk(nest, source, "table[5]", "outer", "", "start")
+    _walk(nest, source, "table[5]", "outer", "start")
     source.add(f"stop = min(n, column + {SEGMENT})", f"part = {text}")
     load = _place(x, "j", True)
     source.open("for j in range(column, stop):")
@@ -404,6 +438,7 @@ def _arg(nest: Nest, source: Source) -> int:
 _FORMS = {
     "flat": _flat,
     "strided": _strided,
+    "tiled": _tiled,
     "inner": _inner,
     "outer": _outer,
     "arg": _arg,

@@ -31,6 +31,8 @@ class FunctionCtx(Node):
 
     function: ClassVar[type[Function]]
 
+    guards_views = True
+
     #: for each argument of `forward`, whether its gradient is asked for
     needs_input_grad: tuple[bool, ...]
 

@@ -134,15 +134,6 @@ def backward(
     tensor([3., 3.])
     """
     sources = None if inputs is None else _tensors("backward", "inputs", inputs)
-    if sources is not None and not sources:
-        raise AutogradError(
-            message(
-                "backward",
-                "no inputs",
-                "at least one, or inputs=None for all leaves",
-                "`inputs` argument to `backward()` cannot be empty.",
-            )
-        )
     given = grad_variables if grad_tensors is None else grad_tensors
     run_backward(
         _roots("backward", tensors, given),

@@ -64,6 +64,8 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     """x where `condition`, else y; both are computed."""
     if isinstance(condition, Expr):
         return expr.where(condition, x, y)
+    if isinstance(condition, bool):  # of a Python number, as in x ** 3
+        return x if condition else y
     return function("where")(condition, x, y)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes, layout
 from ..dtypes import dtype
 from ..errors import DTypeError, ShapeError, message
@@ -398,7 +400,7 @@ def _as_strided(
 ) -> Tensor:
     """Return a view of the storage with any layout that stays inside it.
 
-    Differentiable where no element is reached twice. Raises: ShapeError.
+    Raises: ShapeError.
     """
     size, stride = tuple(size), tuple(stride)
     own = self.storage_offset()
@@ -417,10 +419,53 @@ def _as_strided(
     def back(g: Tensor) -> tuple[Tensor]:
         made = _new_empty_strided(g, before.shape, before.strides)
         made.zero_()
+        if _repeats(size, stride):
+            return (_added_at(g, made, size, stride, relative),)
         _as_strided(made, size, stride, relative).copy_(g)
         return (made,)
 
     return viewed(self, (size, stride, relative), "AsStridedBackward0", back)
+
+
+def _places(size: Sequence[int], stride: Sequence[int]) -> np.ndarray:
+    """Return where each element of a layout lies, counted from its first."""
+    found = np.zeros(tuple(size), np.int64)
+    for d, (n, step) in enumerate(zip(size, stride, strict=True)):
+        found += (np.arange(n) * step).reshape((-1,) + (1,) * (len(size) - 1 - d))
+    return found
+
+
+def _repeats(size: Sequence[int], stride: Sequence[int]) -> bool:
+    """Return whether a layout reaches some element twice."""
+    if layout.is_dense(tuple(size), tuple(stride)):
+        return False
+    found = _places(size, stride)
+    return np.unique(found).size != found.size
+
+
+def _added_at(
+    g: Tensor, made: Tensor, size: Sequence[int], stride: Sequence[int], offset: int
+) -> Tensor:
+    """Add each element of g to where an overlapping layout reads it in `made`."""
+    length = layout.extent(made._spec.shape, made._spec.strides)
+    flat = _as_strided(made, (length,), (1,), 0).detach()
+    np.add.at(flat._array(), _places(size, stride) + offset, g.detach()._array())
+    if grad_mode.enabled and g.requires_grad:
+        found = made._spec  # not `made` itself, which holds the node
+        made._node = FunctionNode(
+            "AsStridedBackward0",
+            (edge(g),),
+            lambda gg: (
+                _as_strided(
+                    _new_empty_strided(gg, found.shape, found.strides).copy_(gg),
+                    size,
+                    stride,
+                    offset,
+                ),
+            ),
+        )
+        made._requires_grad = True
+    return made
 
 
 attach("as_strided", _as_strided)
