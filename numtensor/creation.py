@@ -9,10 +9,11 @@ import numpy as np
 
 from . import dtypes, layout
 from .devices import find as find_device
-from .dtypes import FLOAT, dtype
+from .dtypes import FLOAT, INTEGER, dtype
 from .errors import DTypeError, ShapeError, message
 from .factories import finish, fresh, kind_of
 from .memory import from_array
+from .ops.copies import check_holds
 from .ops.declare import attach
 from .tensor import Tensor
 
@@ -42,6 +43,8 @@ def tensor(
         return finish(made, device, requires_grad)
     array = _as_array(data, dtype)
     kind = kind_of(dtype, _own_kind(data, array))
+    if kind.category == INTEGER and array.size and not isinstance(data, np.ndarray):
+        check_holds("tensor", kind, array.min(), array.max())
     made = fresh("tensor", kind, array.shape)
     with np.errstate(all="ignore"):
         made._array()[...] = array
@@ -95,7 +98,8 @@ def _as_array(data: Any, dtype: Any) -> np.ndarray:
                     )
                 )
         try:
-            return array.astype(np.float64)
+            if not any(value is None for value in array.flat):  # NumPy reads it as nan
+                return array.astype(np.float64)
         except (TypeError, ValueError):
             pass
         raise DTypeError(

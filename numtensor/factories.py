@@ -13,13 +13,14 @@ import numpy as np
 
 from . import dtypes, layout
 from .devices import find as find_device
-from .dtypes import FLOAT, dtype
-from .errors import ShapeError, message
+from .dtypes import BOOL, FLOAT, dtype
+from .errors import DTypeError, ShapeError, message
 from .memory import empty as empty_of
-from .ops.copies import fill_, zero_
+from .ops.copies import copy_, fill_, zero_
 from .ops.declare import attach
 from .ops.registry import Declared, register
 from .spec import Spec, contiguous_spec, spec
+from .tape import no_grad
 from .tensor import Tensor
 
 
@@ -30,10 +31,25 @@ def kind_of(given: Any, default: dtype | None = None) -> dtype:
 
 
 def finish(
-    made: Tensor, device: Any, requires_grad: bool, pin_memory: bool = False
+    made: Tensor, device: Any, requires_grad: bool, out: Tensor | None = None
 ) -> Tensor:
+    """Return what a factory made, by way of `out` if there is one.
+
+    Raises: ShapeError, an `out` of another shape; DeviceError; AutogradError.
+    """
     if device is not None:
         find_device(device)
+    if out is not None:
+        if out.shape != made.shape:
+            raise ShapeError(
+                message(
+                    "out=",
+                    f"a tensor of shape {list(out.shape)}",
+                    f"the shape of the result, {list(made.shape)}",
+                )
+            )
+        with no_grad():
+            return copy_(out, made)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -70,6 +86,8 @@ def fresh(op: str, kind: dtype, shape: tuple[int, ...]) -> Tensor:
 
 def like(input: Tensor, given: Any) -> Spec:
     """The spec of a new tensor like `input`: its strides if it is dense."""
+    if not isinstance(input, Tensor):
+        raise TypeError(message("*_like", f"a {type(input).__name__}", "a Tensor"))
     kind = kind_of(given, input.dtype)
     found = input._spec
     if found.contiguous:
@@ -90,7 +108,7 @@ def empty(
 ) -> Tensor:
     """Return an uninitialised tensor: its elements are whatever memory held."""
     made = fresh("empty", kind_of(dtype), size_of("empty", size, keywords))
-    return finish(made, device, requires_grad)
+    return finish(made, device, requires_grad, out)
 
 
 def zeros(
@@ -108,7 +126,7 @@ def zeros(
             [0., 0., 0.]])
     """
     made = fresh("zeros", kind_of(dtype), size_of("zeros", size, keywords))
-    return finish(zero_(made), device, requires_grad)
+    return finish(zero_(made), device, requires_grad, out)
 
 
 def ones(
@@ -125,7 +143,7 @@ def ones(
     tensor([1, 1])
     """
     made = fresh("ones", kind_of(dtype), size_of("ones", size, keywords))
-    return finish(fill_(made, 1), device, requires_grad)
+    return finish(fill_(made, 1), device, requires_grad, out)
 
 
 def full(
@@ -143,7 +161,7 @@ def full(
     else:
         kind = kind_of(dtype, dtypes.of_scalar(fill_value))
     made = fresh("full", kind, size_of("full", (size,), {}))
-    return finish(fill_(made, fill_value), device, requires_grad)
+    return finish(fill_(made, fill_value), device, requires_grad, out)
 
 
 def empty_like(
@@ -225,7 +243,7 @@ def empty_strided(
 
 
 def arange(
-    start: Any,
+    start: Any = None,
     end: Any = None,
     step: Any = 1,
     *,
@@ -243,10 +261,19 @@ def arange(
     tensor([0.0000, 0.2500, 0.5000, 0.7500])
     """
     if end is None:
-        start, end = 0, start
+        start, end = None, start
+    if end is None:
+        raise TypeError(message("arange", "no end", "arange(end), arange(start, end)"))
+    start = 0 if start is None else start
     start, end, step = (
         v.item() if isinstance(v, Tensor) else v for v in (start, end, step)
     )
+    kind = None if dtype is None else dtypes.find(dtype)
+    if kind is dtypes.int64 and all(abs(v) < 2**63 for v in (start, end, step)):
+        # as PyTorch: int64 ramps count in integers from the first step on
+        start, end, step = int(start), int(end), int(step)
+    if kind is not None and kind.category == BOOL:
+        raise DTypeError(message("arange", "dtype torch.bool", "a dtype of numbers"))
     if step == 0:
         raise ShapeError(
             message("arange", "step=0", "a step other than 0", "step must be nonzero.")
@@ -270,7 +297,7 @@ def arange(
             )
         )
     whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
-    kind = kind_of(dtype, dtypes.int64 if whole else None)
+    kind = kind or (dtypes.int64 if whole else dtypes.get_default_dtype())
     count = -(-(end - start) // step) if whole else math.ceil((end - start) / step)
     layout.check_size("arange", (int(count),), kind.itemsize)
     # in the widest dtype and then cast, so that float32 ramps are not off by rounding
@@ -280,7 +307,7 @@ def arange(
         values = start + np.arange(int(count), dtype=np.float64) * step
     made = fresh("arange", kind, (int(count),))
     made._array()[...] = values
-    return finish(made, device, requires_grad)
+    return finish(made, device, requires_grad, out)
 
 
 def linspace(
@@ -323,7 +350,7 @@ def linspace(
             low = at(start) + step * index[:half].astype(at)
             high = at(end) - step * (steps - index[half:] - 1).astype(at)
         array[:half], array[half:] = low, high
-    return finish(made, device, requires_grad)
+    return finish(made, device, requires_grad, out)
 
 
 def logspace(
@@ -371,7 +398,7 @@ def eye(
         )
     made = zeros(n, columns, dtype=dtype)
     fill_(made.diagonal(), 1)
-    return finish(made, device, requires_grad)
+    return finish(made, device, requires_grad, out)
 
 
 def scalar_tensor(value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:

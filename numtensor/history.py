@@ -18,12 +18,11 @@ class CopySlices(Node):
 
     __slots__ = ("inner", "geometry", "base_spec", "own")
 
-    def __init__(
-        self, base: Tensor, view: Taped, inner: Node, own: int | None
-    ) -> None:
+    def __init__(self, base: Tensor, view: Taped, inner: Node, own: int | None) -> None:
         rest = [None if k == own else e for k, e in enumerate(inner.edges)]
         super().__init__((edge(base), *rest))
         self.inner = inner
+        self.saved = inner.saved  # so that the walk knows there is something to drop
         self.own = own
         self.geometry = _geometry(base, view)
         self.base_spec = base._spec
@@ -48,6 +47,7 @@ class CopySlices(Node):
         return (rest, *outgoing)
 
     def release(self) -> None:
+        super().release()
         self.inner.release()
 
 

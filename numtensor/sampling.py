@@ -16,7 +16,7 @@ import numpy as np
 from . import dtypes, layout, random
 from .devices import find as find_device
 from .dtypes import FLOAT, dtype
-from .errors import DTypeError, ShapeError, message
+from .errors import DTypeError, message
 from .factories import finish, fresh, kind_of, like, size_of
 from .layout import as_int
 from .memory import empty
@@ -42,22 +42,6 @@ def _drawn(target: Tensor, draw: Draw) -> Tensor:
     dense = empty(contiguous_spec(found.dtype, tuple(found.shape)))
     draw(dense._pointer, found.numel, found.dtype.name)
     return copy_into(dense, target, "")
-
-
-def _given(made: Tensor, requires_grad: bool, out: Tensor | None) -> Tensor:
-    """Return what was made, by way of `out` if there is one."""
-    if out is None:
-        return finish(made, None, requires_grad)
-    if out.shape != made.shape:
-        raise ShapeError(
-            message(
-                "out=",
-                f"a tensor of shape {list(out.shape)}",
-                f"the shape of the result, {list(made.shape)}",
-            )
-        )
-    with no_grad():
-        return out.copy_(made)
 
 
 def _without_slope(name: str, result: Tensor, *sources: Any) -> Tensor:
@@ -98,7 +82,7 @@ def rand(
     kind = kind_of(dtype, None if out is None else out.dtype)
     made = fresh("rand", kind, size_of("rand", size, keywords))
     draw = _uniform(0.0, 1.0, generator)
-    return _given(_drawn(made, draw), requires_grad, out)
+    return finish(_drawn(made, draw), None, requires_grad, out)
 
 
 def randn(
@@ -122,7 +106,7 @@ def randn(
     kind = kind_of(dtype, None if out is None else out.dtype)
     made = fresh("randn", kind, size_of("randn", size, keywords))
     draw = _normal(0.0, 1.0, generator)
-    return _given(_drawn(made, draw), requires_grad, out)
+    return finish(_drawn(made, draw), None, requires_grad, out)
 
 
 def _bounds(op: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
@@ -182,7 +166,7 @@ def randint(
     default = dtypes.int64 if out is None else out.dtype
     made = fresh("randint", kind_of(dtype, default), size_of("randint", (size,), {}))
     draw = _integers(low, high, generator)
-    return _given(_drawn(made, draw), requires_grad, out)
+    return finish(_drawn(made, draw), None, requires_grad, out)
 
 
 def randperm(
@@ -218,7 +202,7 @@ def randperm(
         )
 
     made._array()[...] = random.permutation(n, generator)
-    return _given(made, requires_grad, out)
+    return finish(made, None, requires_grad, out)
 
 
 def _largest_index(kind: dtype) -> int:
@@ -320,7 +304,9 @@ def normal(
         )
     if not tensors:
         made = fresh("normal", kind_of(dtype), size_of("normal", (size,), {}))
-        return _given(_drawn(made, _normal(mean, std, generator)), requires_grad, out)
+        return finish(
+            _drawn(made, _normal(mean, std, generator)), None, requires_grad, out
+        )
     shape = layout.broadcast_shapes("normal", *[tuple(x.shape) for x in tensors])
     made = empty(contiguous_spec(tensors[0].dtype, shape))
     with no_grad():
@@ -335,7 +321,7 @@ def normal(
             )
         _drawn(made, _normal(0.0, 1.0, generator))
         made.mul_(std).add_(mean)
-    made = _given(made, requires_grad, out)
+    made = finish(made, None, requires_grad, out)
     return _without_slope("NormalBackward1", made, mean, std)
 
 
@@ -366,7 +352,7 @@ def bernoulli(
         _drawn(made, _coin(p, generator))
     else:
         _tossed("bernoulli", made, input, generator)
-    return _without_slope("BernoulliBackward0", _given(made, False, out), input)
+    return _without_slope("BernoulliBackward0", finish(made, None, False, out), input)
 
 
 def _tossed(op: str, target: Tensor, p: Tensor, generator: Generator | None) -> None:

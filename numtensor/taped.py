@@ -306,7 +306,11 @@ class Taped:
         """
         base = self._base
         retain = None
-        if self._node is not None and self._node.hooks is not None and self.retains_grad:
+        if (
+            self._node is not None
+            and self._node.hooks is not None
+            and self.retains_grad
+        ):
             retain = self._node.hooks["retain"].pop(self._output)
         self._node = node
         self._output = 0

@@ -185,37 +185,28 @@ class WayBack:
 
         One nest stores the cotangents of arguments that were not broadcast and, with
         them, reduces those that share one set of broadcast dims; each further set has
-        a nest of its own. Returns (what to run, results that are `g` itself).
+        a nest of its own. A cotangent that is `g` itself needs none.
         """
         plan = self.plan
         shape = plan.shape
         assert type(grad) is Spec
         groups: dict[frozenset[int], list[int]] = {}
         stores: list[int] = []
-        passed: list[int] = []
         for k in self.wanted:
             dims = _broadcast_dims(plan.specs[k].shape, shape)
             if dims:
                 groups.setdefault(dims, []).append(k)
-            elif self.passed[k] and grad.shape == plan.specs[k].shape:
-                passed.append(k)
-            else:
+            elif not (self.passed[k] and grad.shape == plan.specs[k].shape):
                 stores.append(k)
         jobs = []
         if not groups and stores:
             jobs.append(self._job(grad, stores, frozenset(), []))
         for number, (dims, members) in enumerate(groups.items()):
             jobs.append(self._job(grad, stores if number == 0 else [], dims, members))
-        direct = None
-        if len(jobs) == 1 and len(self.wanted) == 1:
-            steps, results, chosen, nothing = jobs[0]
-            if steps.only is not None and not nothing:
-                direct = (steps.only, results[0][1], chosen)
-        compiled = self.compiled[grad] = (jobs, passed, direct)
+        self.compiled[grad] = jobs
         if len(self.compiled) > 64:
-            self.compiled.clear()
-            self.compiled[grad] = compiled
-        return compiled
+            self.compiled = {grad: jobs}
+        return jobs
 
     def _job(
         self, grad: Spec, stores: list[int], dims: frozenset[int], reduced: list[int]
@@ -294,12 +285,16 @@ class WayBack:
                 inputs,
                 body,
             )
-        results = outs + [
-            (k, contiguous_spec(plan.specs[k].dtype, plan.specs[k].shape))
+        specs = [s for _, s in outs]
+        specs += [
+            contiguous_spec(plan.specs[k].dtype, tuple(plan.specs[k].shape))
             for k in reduced
         ]
-        empty_space = 0 in shape
-        return (steps, results, tuple(chosen), empty_space)
+        # a nest over no points has nothing to run; its sums are 0
+        call = steps.only if 0 not in shape else None
+        if 0 in shape:
+            steps = None
+        return (call, steps, tuple(which), tuple(specs), tuple(chosen))
 
 
 def used_key(used: set[str]) -> tuple[str, ...]:
@@ -354,37 +349,32 @@ class ElementwiseNode(Node):
         compiled = way.compiled.get(grad._spec)
         if compiled is None:
             compiled = way.compile(grad._spec)
-        jobs, passed, direct = compiled
-        if direct is not None:
-            call, found, chosen = direct
-            made = empty(found)
-            sources = (grad, *saved)
-            call.run(
-                call.kernel,
-                call.n,
-                made._pointer,
-                *[sources[c]._pointer for c in chosen],
-                call.table,
-                *self.numbers,
-            )
-            return (made,)
-        wanted = way.wanted
-        if not jobs:
-            return (grad,) * len(wanted)
         sources = (grad, *saved)
-        cotangents: dict[int, Tensor] = dict.fromkeys(passed, grad)
-        for steps, results, chosen, nothing in jobs:
-            results_made = [empty(s) for _, s in results]
-            if nothing:
-                for t in results_made:
-                    t.zero_()
+        cotangents = [grad] * len(way.wanted)
+        for call, steps, places, specs, chosen in compiled:
+            if call is not None and len(places) == 1:
+                made = empty(specs[0])
+                call.run(
+                    call.kernel,
+                    call.n,
+                    made._pointer,
+                    *[sources[c]._pointer for c in chosen],
+                    call.table,
+                    *self.numbers,
+                )
+                cotangents[places[0]] = made
+                continue
+            several = [empty(s) for s in specs]
+            if steps is None:
+                for made in several:
+                    made.zero_()
             else:
-                pointers = [t._pointer for t in results_made]
+                pointers = [made._pointer for made in several]
                 pointers += [sources[c]._pointer for c in chosen]
                 steps.run(pointers, self.numbers)
-            for (k, _), t in zip(results, results_made, strict=True):
-                cotangents[k] = t
-        return [cotangents[k] for k in wanted]
+            for place, made in zip(places, several, strict=True):
+                cotangents[place] = made
+        return cotangents
 
     def _differentiable(
         self, grad: Tensor, saved: Sequence[Tensor]

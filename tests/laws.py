@@ -446,3 +446,50 @@ def narrow_gradient(declared, rng, place):
 
 def _is_float(a):
     return isinstance(a, np.ndarray) and a.dtype.kind == "f"
+
+
+# Reductions
+
+
+def reduced_dtype(declared, dtype):
+    """Return the dtype of a reduction of `dtype`, as PyTorch has it."""
+    rule = getattr(declared.operator, "rule", "same")
+    if rule == "sum" and dtype not in FLOATS:
+        return "int64"
+    if rule == "bool":
+        return "uint8" if dtype == "uint8" else "bool"
+    return dtype
+
+
+def reduction(declared, array, tensor, dim, keepdim, where=""):
+    """A reduction over `dim` is the reference's, of its dtype; the argument stays."""
+    before = array.copy()
+    found = declared.call(tensor, dim, keepdim=keepdim)
+    dtype = reduced_dtype(declared, str(array.dtype))
+    assert str(found.dtype) == f"torch.{dtype}", f"{where}: dtype {found.dtype}"
+    wide = array.astype(np.float64) if array.dtype.kind == "f" else array
+    axis = tuple(dim) if isinstance(dim, (list, tuple)) else dim
+    with np.errstate(all="ignore"):
+        expected = np.asarray(declared.reference(wide, axis, keepdim))
+    if dtype in FLOATS:
+        assert_close(numpy_of(found), expected, TOLERANCE[dtype], where)
+    else:
+        assert_same(numpy_of(found), expected.astype(dtype), where)
+    assert_same(numpy_of(tensor), before, f"{where}: the argument was changed")
+
+
+def reduction_gradient(declared, array, tensor, dim, keepdim, rng, where=""):
+    """Its way back, and the way back of that, agree with central differences."""
+
+    def reference(x):
+        return declared.reference(x, dim, keepdim)
+
+    def call(x):
+        return declared.call(x, dim, keepdim=keepdim)
+
+    shape = np.asarray(reference(array)).shape
+    cotangent = rng.uniform(0.5, 1.5, shape)
+    _, _, (got,) = backward(call, [tensor], [0], nt.tensor(cotangent))
+    expected = central(reference, [array], 0, cotangent)
+    assert_close(numpy_of(got), expected, GRADIENT_TOLERANCE, where)
+    second_order_of(call, [array], [tensor], [0], cotangent, rng, where)

@@ -1,4 +1,4 @@
-"""The operator that CONTRIBUTING.md adds, taken from its very text, through the laws."""
+"""The operator that CONTRIBUTING.md adds, read from its very text, through the laws."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def declared(monkeypatch):
         setattr(nt.Tensor, name, method)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.removeprefix("test_"))
+@pytest.mark.parametrize(
+    "law", LAWS, ids=lambda law: law.__name__.removeprefix("test_")
+)
 def test_the_declaration_obeys(law, declared, rng):
     wanted = law.__code__.co_varnames[: law.__code__.co_argcount]
     law(*(declared if name == "op" else rng for name in wanted))

@@ -28,11 +28,11 @@ MAY_IMPORT = {
     "indexing": {"errors"},
     "layout": {"errors", "indexing"},
     "storage": {"errors"},
-    "tape": {"errors"},
+    "modes": {"errors"},
+    "tape": {"errors", "layout", "modes"},
     "spec": {"devices", "dtypes", "layout", "storage"},
     "launch": {"kernels", "layout", "storage"},
     "ops.registry": set(),
-    "ops.m": {"kernels", "ops"},
 }
 
 

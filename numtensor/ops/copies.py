@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .. import dtypes, layout
 from ..devices import find as find_device
 from ..dtypes import dtype
-from ..elementwise import Elementwise
+from ..elementwise import Elementwise, Plan
 from ..errors import ShapeError, message
 from ..memory import empty
-from ..spec import contiguous_spec, spec
+from ..spec import Spec, contiguous_spec, spec
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
 from .declare import attach, composed
@@ -42,10 +45,7 @@ def copy_into(x: Tensor, made: Tensor, name: str) -> Tensor:
     with_grad = (
         grad_mode.enabled and x.requires_grad and made.dtype.category == dtypes.FLOAT
     )
-    key = ("into", made._spec, x._spec)
-    plan = _copy.plans.get(key)
-    if plan is None:
-        plan = _copy._remember(key, _copy.plan((x._spec,), made._spec))
+    plan = copy_plan(x._spec, made._spec)
     plan.run(plan.kernel, plan.n, made._pointer, x._pointer, plan.table)
     if with_grad:
         kind = x.dtype
@@ -57,6 +57,15 @@ def copy_into(x: Tensor, made: Tensor, name: str) -> Tensor:
         made._node = FunctionNode(name, (edge(x),), back)
         made._requires_grad = True
     return made
+
+
+def copy_plan(source: Spec, target: Spec) -> Plan:
+    """Return the call that copies, and casts, one layout into another."""
+    key = ("into", target, source)
+    plan = _copy.plans.get(key)
+    if plan is None:
+        plan = _copy._remember(key, _copy.plan((source,), target))
+    return plan
 
 
 class _Format:
@@ -114,7 +123,7 @@ def _to(
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, dtypes.dtype):
+        elif isinstance(arg, (dtypes.dtype, type)):
             dtype = arg
         elif isinstance(arg, bool):
             copy = arg
@@ -166,6 +175,7 @@ def _type_as(self: Tensor, other: Tensor) -> Tensor:
 
 attach("type_as", _type_as)
 attach("cpu", lambda self: self)
+attach("cuda", lambda self, device=None: _to(self, device or "cuda"))
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
@@ -192,8 +202,47 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 attach("copy_", copy_)
 
 
+def check_holds(op: str, kind: dtype, *values: Any) -> None:
+    """Refuse Python numbers that a dtype cannot hold; bool holds whether any is 0.
+
+    Unsigned dtypes take a negative number as what it wraps to, as PyTorch's do.
+    Raises: RuntimeError.
+    """
+    if kind.category == dtypes.BOOL:
+        return
+    low, high = _RANGES[kind.name]
+    for value in values:
+        fits = low <= value <= high
+        if kind.category == dtypes.FLOAT and not math.isfinite(value):
+            fits = True
+        if not fits:
+            raise RuntimeError(
+                message(
+                    op,
+                    f"{value} for {kind}",
+                    f"a number from {low} to {high}",
+                    f"value cannot be converted to type {kind.name} without overflow.",
+                )
+            )
+
+
+_RANGES = {
+    **{
+        name: (int(np.iinfo(name).min), int(np.iinfo(name).max))
+        for name in ("int8", "int16", "int32", "int64")
+    },
+    "uint8": (-255, 255),
+    "float32": (-float(np.finfo("float32").max), float(np.finfo("float32").max)),
+    "float64": (-math.inf, math.inf),
+}
+_LARGEST = _RANGES["float32"][1]
+
+
 def fill_(self: Tensor, value: Any) -> Tensor:
-    """Set every element to `value`, a number or a 0-d tensor."""
+    """Set every element to `value`, a number or a 0-d tensor.
+
+    Raises: RuntimeError, a number that the dtype cannot hold; ShapeError.
+    """
     if isinstance(value, Tensor):
         if value.ndim:
             raise ShapeError(
@@ -205,6 +254,13 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 )
             )
         return copy_(self, value)
+    kind = self._spec.dtype
+    if type(value) in (int, float) and not (
+        kind.category == dtypes.FLOAT and -_LARGEST <= value <= _LARGEST
+    ):
+        check_holds("fill_", kind, value)
+        if kind.category != dtypes.FLOAT:
+            value = int(value != 0 if kind.category == dtypes.BOOL else value)
     return _fill.store(self, (value,), "in place")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import dtypes, layout
-from ..errors import DTypeError, message
+from ..errors import DimError, DTypeError, message
 from ..memory import view_as
 from ..spec import spec
 from ..tape import FunctionNode, edge, grad_mode
@@ -77,7 +77,9 @@ def _plain_key(key: Any) -> Any:
     plain = tuple(parts) if isinstance(key, tuple) else parts[0]
     if not layout.is_basic(plain):
         kinds = ", ".join(type(p).__name__ for p in parts)
-        raise DTypeError(
+        # IndexError for what is no index anywhere, as PyTorch
+        wrong = any(isinstance(p, (float, complex, str)) for p in parts)
+        raise (DimError if wrong else DTypeError)(
             message(
                 "index",
                 f"indices of type {kinds}",

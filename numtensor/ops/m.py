@@ -23,6 +23,12 @@ def _word(name: str, op: str | None = None) -> Any:
     def call(*args: Any) -> Any:
         if any(isinstance(a, Expr) for a in args):
             return expr.apply(primitive, *args)
+        if all(isinstance(a, (bool, int, float)) for a in args):
+            # of Python numbers, as in 2 ** x
+            from ..creation import tensor
+            from ..dtypes import float64
+
+            args = tuple(tensor(a, dtype=float64) for a in args)
         return function(name)(*args)
 
     call.__name__ = name

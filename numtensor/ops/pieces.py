@@ -11,7 +11,7 @@ from ..memory import view as make_view
 from ..spec import Spec, contiguous_spec, spec
 from ..tape import MultiNode, edge, grad_mode
 from ..tensor import Tensor
-from .copies import copy_into, zero_
+from .copies import copy_plan, zero_
 from .declare import composed
 from .views import parts
 
@@ -71,14 +71,25 @@ def _stacked(grads: list[Tensor | None], part: Spec, dim: int) -> Tensor:
 
         zeros = next(g for g in grads if g is not None) * 0
         return stack([zeros if g is None else g for g in grads], dim)
-    shape = tuple(part.shape)
-    whole = contiguous_spec(part.dtype, (*shape[:dim], len(grads), *shape[dim:]))
+    known = part.extra.get(("stacked", dim, len(grads)))
+    if known is None:
+        shape = tuple(part.shape)
+        whole = contiguous_spec(part.dtype, (*shape[:dim], len(grads), *shape[dim:]))
+        place = spec(part.dtype, shape, whole.strides[:dim] + whole.strides[dim + 1 :])
+        known = (whole, place, whole.strides[dim] * whole.itemsize, {})
+        part.extra["stacked", dim, len(grads)] = known
+    whole, place, step, plans = known
     made = empty(whole)
-    for place, g in zip(unbind(made, dim), grads, strict=True):
+    pointer = made._pointer
+    for g in grads:
         if g is None:
-            zero_(place)
+            zero_(view_as(made, place, pointer - made._pointer))
         else:
-            copy_into(g, place, "")
+            plan = plans.get(g._spec)
+            if plan is None:
+                plan = plans[g._spec] = copy_plan(g._spec, place)
+            plan.run(plan.kernel, plan.n, pointer, g._pointer, plan.table)
+        pointer += step
     return made
 
 
