@@ -55,19 +55,7 @@ from .tape import set_grad_enabled as set_grad_enabled
 from .tensor import Tensor as Tensor
 
 # isort: split
-# importing a family declares its operators
-from .ops import arithmetic as _arithmetic
-from .ops import comparison as _comparison
-from .ops import copies as _copies
-from .ops import exponential as _exponential
-from .ops import items as _items
-from .ops import joining as _joining
-from .ops import linear as _linear
-from .ops import pieces as _pieces
-from .ops import reductions as _reductions
-from .ops import selection as _selection
-from .ops import views as _views
-from .ops.registry import FUNCTIONS as _FUNCTIONS
+from .ops.registry import FUNCTIONS as _FUNCTIONS  # declares all operators
 
 # isort: split
 from . import autograd as autograd

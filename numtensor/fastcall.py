@@ -37,10 +37,9 @@ def unary(op: Elementwise) -> Callable[[Tensor], Tensor]:
         plan.run(plan.kernel, plan.n, result._pointer, x._pointer, plan.table)
         # a view may owe its history to its base: `requires_grad` looks it up
         if (
-            (x._requires_grad or x._base is not None)
+            (x._requires_grad or (x._base is not None and x.requires_grad))
             and plan.differentiable
             and grad_mode.enabled
-            and x.requires_grad
         ):
             record(op, plan, result, (x,))
         return result
@@ -102,12 +101,11 @@ def binary(
             (
                 x._requires_grad
                 or y._requires_grad
-                or x._base is not None
-                or y._base is not None
+                or (x._base is not None and x.requires_grad)
+                or (y._base is not None and y.requires_grad)
             )
             and plan.differentiable
             and grad_mode.enabled
-            and (x.requires_grad or y.requires_grad)
         ):
             record(op, plan, result, (x, y))
         return result

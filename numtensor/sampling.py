@@ -18,7 +18,7 @@ from .devices import find as find_device
 from .dtypes import FLOAT, dtype
 from .errors import DTypeError, message
 from .factories import finish, fresh, kind_of, like, size_of
-from .layout import as_int
+from .indexing import as_int
 from .memory import empty
 from .ops.copies import copy_into
 from .ops.declare import attach
@@ -304,9 +304,8 @@ def normal(
         )
     if not tensors:
         made = fresh("normal", kind_of(dtype), size_of("normal", (size,), {}))
-        return finish(
-            _drawn(made, _normal(mean, std, generator)), None, requires_grad, out
-        )
+        _drawn(made, _normal(mean, std, generator))
+        return finish(made, None, requires_grad, out)
     shape = layout.broadcast_shapes("normal", *[tuple(x.shape) for x in tensors])
     made = empty(contiguous_spec(tensors[0].dtype, shape))
     with no_grad():

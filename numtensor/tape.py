@@ -435,7 +435,8 @@ def _after(node: Node, outgoing: Any, incoming: Any) -> Any:
 
 
 def _leaf_hooks(leaf: Tensor, grad: Tensor) -> Tensor:
-    for hook in list(leaf._extra.get("hooks", {}).values()):
+    extra = leaf._extra or {}
+    for hook in list(extra.get("hooks", {}).values()):
         grad = _hooked(hook, grad)
     node = _accumulator(leaf)
     if node is not None and node.hooks is not None:
@@ -445,7 +446,7 @@ def _leaf_hooks(leaf: Tensor, grad: Tensor) -> Tensor:
 
 def _accumulator(leaf: Tensor) -> Node | None:
     """Return the node that stands for the leaf, if somebody holds it."""
-    known = leaf._extra.get("accumulate")
+    known = (leaf._extra or {}).get("accumulate")
     return None if known is None else known()
 
 
@@ -479,7 +480,8 @@ def _after_accumulate(leaf: Tensor, grad: Tensor) -> None:
     node = _accumulator(leaf)
     if node is not None and node.hooks is not None and "post" in node.hooks:
         _after(node, (), grad)
-    for hook in list(leaf._extra.get("post_accumulate", {}).values()):
+    extra = leaf._extra or {}
+    for hook in list(extra.get("post_accumulate", {}).values()):
         hook(leaf)
 
 
@@ -548,7 +550,7 @@ def make_roots(
     Raises: AutogradError, an output outside the graph or a missing cotangent;
     ShapeError, a cotangent of another shape.
     """
-    roots = []
+    roots: list[tuple[Tensor, Tensor]] = []
     for tensor, given in zip(tensors, grads):  # noqa: B905
         if not tensor.requires_grad:
             raise AutogradError(

@@ -33,21 +33,20 @@ NAMES = ("x", "y", "z", "w", "v", "u")
 def record(op: Elementwise, plan: Plan, result: Tensor, args: Sequence[Any]) -> None:
     """Put the call on the tape."""
     mask = 0
+    edges = []
     for k in plan.tensors:
-        if args[k].requires_grad:
+        found = edge(args[k])
+        if found is not None:
             mask |= 1 << k
+            edges.append(found)
     way = plan.ways_back.get(mask)
     if way is None:
         way = plan.ways_back[mask] = WayBack(op, plan, mask)
     node = _new(ElementwiseNode)
     node.way = way
-    node.sequence = next_sequence()
     node.hooks = None
-    wanted = way.wanted
-    if len(wanted) == 1:
-        node.edges = (edge(args[wanted[0]]),)
-    else:
-        node.edges = tuple([edge(args[k]) for k in wanted])
+    node.edges = tuple(edges)
+    node.sequence = next_sequence()  # last: an edge may make the node of a view
     used = way.used
     if way.uses_out:
         # not the result itself, which holds the node: that would be a cycle
@@ -114,11 +113,11 @@ def record_in_place(
     way = _way(op, plan, args)
     node = _new(ElementwiseNode)
     node.way = way
-    node.sequence = next_sequence()
     node.hooks = None
     node.edges = tuple(
         [before if args[k] is target else edge(args[k]) for k in way.wanted]
     )
+    node.sequence = next_sequence()
     held = [kept if args[k] is target else args[k] for k in way.used]
     order = {k: n for n, k in enumerate(plan.tensors)}
     then = [0 if args[k] is target else versions[order[k]] for k in way.used]

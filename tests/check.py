@@ -56,7 +56,8 @@ def sizes() -> bool:
 
 def stages(slow: bool) -> dict[str, Stage]:
     """Return the stages in their order, the quick ones first."""
-    tests = ["pytest", "tests", "-n", "auto"]
+    # neighbours share kernels, so a worker gets them in a row
+    tests = ["pytest", "tests", "-n", "auto", "--dist", "worksteal"]
     if not slow:
         tests += ["-m", "not slow"]
     return {

@@ -324,7 +324,8 @@ def test_no_cycle_keeps_tensors_alive(function):
     gc.disable()
     try:
         for run in (forward, backward, leaf_after_backward, twice):
-            assert weakref.ref(run(leaf(1, 2)))() is None, run.__name__
+            gone = weakref.ref(run(leaf(1, 2)))() is None  # `assert` holds values
+            assert gone, run.__name__
     finally:
         gc.enable()
 

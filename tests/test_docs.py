@@ -111,3 +111,12 @@ def test_samples_in_the_docstrings_of_kernels():
         module = importlib.import_module(found.name)
         failures += doctest.testmod(module, optionflags=FLAGS).failed
     assert failures == 0
+
+
+def test_ci_can_be_run():
+    """The script keeps its mode, and reads the commands from the README's markers."""
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text(encoding="utf-8")
+    for name in ("fit", "test"):
+        assert f"run_readme_command {name}\n" in text

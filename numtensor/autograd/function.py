@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from ..errors import AutogradError, ShapeError, message
 from ..memory import empty
 from ..spec import Spec, contiguous_spec
-from ..tape import FunctionNode, Node, edge, grad_mode, grads_recorded
+from ..tape import FunctionNode, Node, edge, grad_mode, grads_recorded, next_sequence
 from ..tensor import Tensor
 
 _NOTHING = -2  # None was saved
@@ -42,7 +42,6 @@ class FunctionCtx(Node):
         self._dirty: tuple[Tensor, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
         self._materialize = True
-        self._recorded = False
         self._inputs: tuple[Spec | None, ...] = ()  # None for what is no Tensor
         self._results: tuple[Spec | None, ...] = ()
         self._saved_as: tuple[int, ...] = ()  # the number of an output, or see above
@@ -92,8 +91,11 @@ class FunctionCtx(Node):
         known = iter(self.check_saved())
         found: list[Tensor | None] = []
         for number in self._saved_as:
-            tensor = None if number == _NOTHING else next(known)
-            if number >= 0 and self._recorded:
+            if number == _NOTHING:
+                found.append(None)
+                continue
+            tensor: Tensor = next(known)
+            if number >= 0:
                 # an output: kept without its history, or it would keep itself alive
                 tensor = tensor.detach()
                 tensor._node = self
@@ -188,8 +190,8 @@ class FunctionCtx(Node):
     ) -> None:
         """Make this call the history of the results."""
         self.edges = edges
+        self.sequence = next_sequence()  # newer than all that forward looked up
         self.outputs = len(results)
-        self._recorded = True
         self._inputs = tuple(None if t is None else t._spec for t in tensors)
         self._results = tuple(
             r._spec if isinstance(r, Tensor) else None for r in results

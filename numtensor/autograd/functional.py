@@ -246,7 +246,7 @@ def _grads(
     create_graph: bool,
 ) -> list[Tensor]:
     """Return the gradients by `given`, zeros where there is no dependence."""
-    vectors = cotangents or [None] * len(outputs)
+    vectors: Sequence[Any] = cotangents or [None] * len(outputs)
     pairs = [(o, c) for o, c in zip(outputs, vectors, strict=True) if o.requires_grad]
     if not pairs:
         return [_zeros(tuple(x.shape), x) for x in given]

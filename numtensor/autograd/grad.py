@@ -155,9 +155,8 @@ def _tensors(op: str, which: str, given: Any) -> list[Tensor]:
 
 def _roots(op: str, outputs: Any, given: Any) -> list[tuple[Tensor, Tensor]]:
     tensors = _tensors(op, "outputs", outputs)
-    if given is None:
-        grads = [None] * len(tensors)
-    else:
+    grads: list[Any] = [None] * len(tensors)
+    if given is not None:
         grads = [given] if isinstance(given, Tensor) else list(given)
     if len(grads) != len(tensors):
         raise AutogradError(

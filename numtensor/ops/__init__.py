@@ -2,5 +2,19 @@
 
 `declare` turns a declaration into a function, a Tensor method, operator symbols, an
 in-place form, a row of the operator table and a set of test cases. `m` is the
-vocabulary of the expressions. Importing a family declares it.
+vocabulary of the expressions. Importing a family declares it; this list is all of them.
 """
+
+from . import (
+    arithmetic,
+    comparison,
+    copies,
+    exponential,
+    items,
+    joining,
+    linear,
+    pieces,
+    reductions,
+    selection,
+    views,
+)

@@ -12,7 +12,7 @@ from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
 from .copies import copy_, fill_
 from .declare import attach
-from .views import set_in, squeeze, viewed
+from .views import placed, set_in, squeeze, viewed
 
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
@@ -30,7 +30,7 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     shape = self._spec.shape
     return viewed(
         self,
-        layout.index(tuple(shape), self._spec.strides, 0, key),
+        placed(self, layout.index, key),
         "SelectBackward0" if type(key) is int else "SliceBackward0",
         set_in(shape, lambda full: _getitem(full, key)),
     )
@@ -78,7 +78,7 @@ def _plain_key(key: Any) -> Any:
     if not layout.is_basic(plain):
         kinds = ", ".join(type(p).__name__ for p in parts)
         # IndexError for what is no index anywhere, as PyTorch
-        wrong = any(isinstance(p, (float, complex, str)) for p in parts)
+        wrong = any(isinstance(p, (float, complex)) for p in parts)
         raise (DimError if wrong else DTypeError)(
             message(
                 "index",

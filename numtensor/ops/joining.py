@@ -49,7 +49,11 @@ def _tensors(op: str, tensors: Any) -> list[Tensor]:
     ],
 )
 def cat(
-    tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None
+    tensors: Sequence[Tensor],
+    dim: int = 0,
+    *,
+    axis: int | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Return the tensors joined along a dim that exists.
 
@@ -63,7 +67,7 @@ def cat(
     # a 1-d tensor without elements may join anything, as in PyTorch
     full = [x for x in found if x._spec.shape != (0,)] or found[:1]
     first = full[0]
-    d = layout.normalize_dim("cat", dim, first.ndim)
+    d = layout.normalize_dim("cat", dim if axis is None else axis, first.ndim)
     if first.ndim == 0:
         raise ShapeError(
             message(

@@ -15,18 +15,43 @@ import numpy as np
 from .. import dtypes, layout
 from ..dtypes import dtype
 from ..errors import DTypeError, ShapeError, message
-from ..memory import empty, result_of
-from ..memory import view as make_view
-from ..spec import contiguous_spec, spec
+from ..memory import empty, result_of, view_as
+from ..spec import Spec, contiguous_spec, spec
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
 from .copies import Back, clone, contiguous_format
 from .declare import attach, composed
 
+Place = tuple[Spec, int]  # what a view is, and how many bytes further it begins
 
-def viewed(x: Tensor, geometry: layout.View, name: str, back: Back) -> Tensor:
+#: beyond this many known views of one layout they are worked out again
+_MOST_PLACES = 256
+
+
+def placed(x: Tensor, rule: Callable[..., layout.View], *args: Any) -> Place:
+    """Return where the view that `rule` makes of x lies; worked out once a layout."""
+    known = x._spec.extra
+    try:
+        found = known.get((rule, args))
+    except TypeError:  # a list among the arguments
+        return _place(x, rule(*parts(x), *args))
+    if found is None:
+        found = _place(x, rule(*parts(x), *args))
+        if len(known) > _MOST_PLACES:
+            known.clear()
+        known[rule, args] = found
+    return found
+
+
+def _place(x: Tensor, geometry: layout.View) -> Place:
+    shape, strides, offset = geometry
+    found = x._spec
+    return spec(found.dtype, shape, strides), offset * found.itemsize
+
+
+def viewed(x: Tensor, place: Place, name: str, back: Back) -> Tensor:
     """Return a view of x and record how its cotangent comes back."""
-    made = make_view(x, *geometry)
+    made = view_as(x, *place)
     if (
         (x._requires_grad or x._base is not None)
         and grad_mode.enabled
@@ -92,7 +117,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """
     return viewed(
         input,
-        layout.transpose(*parts(input), dim0, dim1),
+        placed(input, layout.transpose, dim0, dim1),
         "TransposeBackward0",
         lambda g: (transpose(g, dim0, dim1),),
     )
@@ -117,9 +142,9 @@ def t(input: Tensor) -> Tensor:
             )
         )
     if input.ndim < 2:
-        return viewed(input, parts(input), "TBackward0", lambda g: (g,))
+        return viewed(input, (input._spec, 0), "TBackward0", lambda g: (g,))
     return viewed(
-        input, layout.transpose(*parts(input), 0, 1), "TBackward0", lambda g: (t(g),)
+        input, placed(input, layout.transpose, 0, 1), "TBackward0", lambda g: (t(g),)
     )
 
 
@@ -129,7 +154,7 @@ def t(input: Tensor) -> Tensor:
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """Return a view with the dims in another order."""
     order = _dims_given(dims)
-    geometry = layout.permute(*parts(input), order)
+    geometry = placed(input, layout.permute, order)
     n = max(1, input.ndim)
     inverse = [0] * len(order)
     for k, d in enumerate(order):
@@ -147,7 +172,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Return a view with some dims moved to other places."""
     return viewed(
         input,
-        layout.movedim(*parts(input), source, destination),
+        placed(input, layout.movedim, source, destination),
         "PermuteBackward0",
         lambda g: (movedim(g, destination, source),),
     )
@@ -177,11 +202,30 @@ attach("mT", property(mT))  # type: ignore[arg-type]
 attach("H", property(mT))  # type: ignore[arg-type]
 
 
-def _reshaped(
-    x: Tensor, strides: tuple[int, ...], shape: tuple[int, ...], name: str
-) -> Tensor:
+def _as_shape(
+    shape: tuple[int, ...], strides: tuple[int, ...], offset: int, *sizes: int
+) -> layout.View:
+    """The rule of `view`. Raises: ShapeError."""
+    wanted = layout.infer_shape("view", sizes, layout.numel(shape))
+    steps = layout.view_strides(shape, strides, wanted)
+    if steps is None:
+        raise ShapeError(
+            message(
+                "view",
+                f"shape {list(wanted)} for a tensor of shape {list(shape)} and strides "
+                f"{list(strides)}",
+                "a shape that this layout can be seen in",
+                "view size is not compatible with input tensor's size and stride (at "
+                "least one dimension spans across two contiguous subspaces). Use "
+                ".reshape(...) instead.",
+            )
+        )
+    return wanted, steps, offset
+
+
+def _reshaped(x: Tensor, place: Place, name: str) -> Tensor:
     before = tuple(x._spec.shape)
-    return viewed(x, (shape, strides, 0), name, lambda g: (reshape(g, before),))
+    return viewed(x, place, name, lambda g: (reshape(g, before),))
 
 
 def _view(self: Tensor, *shape: Any) -> Tensor:
@@ -194,21 +238,9 @@ def _view(self: Tensor, *shape: Any) -> Tensor:
         if shape[0] is self.dtype:
             return self.view(tuple(self.shape))
         return _view_dtype(self, shape[0])
-    wanted = layout.infer_shape("view", _dims_given(shape), self._spec.numel)
-    strides = layout.view_strides(tuple(self._spec.shape), self._spec.strides, wanted)
-    if strides is None:
-        raise ShapeError(
-            message(
-                "view",
-                f"shape {list(wanted)} for a tensor of shape {list(self.shape)} and "
-                f"strides {list(self._spec.strides)}",
-                "a shape that this layout can be seen in",
-                "view size is not compatible with input tensor's size and stride (at "
-                "least one dimension spans across two contiguous subspaces). Use "
-                ".reshape(...) instead.",
-            )
-        )
-    return _reshaped(self, strides, wanted, "ViewBackward0")
+    return _reshaped(
+        self, placed(self, _as_shape, *_dims_given(shape)), "ViewBackward0"
+    )
 
 
 def _view_dtype(x: Tensor, kind: dtype) -> Tensor:
@@ -243,13 +275,15 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
-    wanted = layout.infer_shape("reshape", _dims_given(shape), input._spec.numel)
-    strides = layout.view_strides(tuple(input._spec.shape), input._spec.strides, wanted)
-    if strides is None:
-        input = clone(input, memory_format=contiguous_format)
-        strides = layout.contiguous_strides(wanted)
-        return _reshaped(input, strides, wanted, "UnsafeViewBackward0")
-    return _reshaped(input, strides, wanted, "ViewBackward0")
+    sizes = _dims_given(shape)
+    found = input._spec
+    if not found.contiguous and (_as_shape, sizes) not in found.extra:
+        wanted = layout.infer_shape("reshape", sizes, found.numel)
+        if layout.view_strides(tuple(found.shape), found.strides, wanted) is None:
+            copy = clone(input, memory_format=contiguous_format)
+            place = placed(copy, _as_shape, *wanted)
+            return _reshaped(copy, place, "UnsafeViewBackward0")
+    return _reshaped(input, placed(input, _as_shape, *sizes), "ViewBackward0")
 
 
 attach("reshape_as", lambda self, other: reshape(self, other.shape))
@@ -294,7 +328,7 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
     before = tuple(self._spec.shape)
     return viewed(
         self,
-        layout.expand(*parts(self), _dims_given(sizes)),
+        placed(self, layout.expand, _dims_given(sizes)),
         "ExpandBackward0",
         lambda g: (g.sum_to_size(before),),
     )
@@ -333,7 +367,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     before = tuple(input._spec.shape)
     return viewed(
         input,
-        layout.squeeze(*parts(input), dim),
+        placed(input, layout.squeeze, dim),
         "SqueezeBackward0" if dim is None else "SqueezeBackward1",
         lambda g: (reshape(g, before),),
     )
@@ -349,7 +383,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     before = tuple(input._spec.shape)
     return viewed(
         input,
-        layout.unsqueeze(*parts(input), dim),
+        placed(input, layout.unsqueeze, dim),
         "UnsqueezeBackward0",
         lambda g: (reshape(g, before),),
     )
@@ -360,7 +394,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Return the view at one index of a dim, without that dim."""
     return viewed(
         input,
-        layout.select(*parts(input), dim, index),
+        placed(input, layout.select, dim, index),
         "SelectBackward0",
         set_in(input._spec.shape, lambda full: select(full, dim, index)),
     )
@@ -371,7 +405,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return the view of `length` indices of a dim from `start` on."""
     return viewed(
         input,
-        layout.narrow(*parts(input), dim, start, length),
+        placed(input, layout.narrow, dim, start, length),
         "SliceBackward0",
         set_in(input._spec.shape, lambda full: narrow(full, dim, start, length)),
     )
@@ -386,7 +420,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     """Return a view of a diagonal of two dims, as the last dim."""
     return viewed(
         input,
-        layout.diagonal(*parts(input), offset, dim1, dim2),
+        placed(input, layout.diagonal, offset, dim1, dim2),
         "DiagonalBackward0",
         set_in(input._spec.shape, lambda full: diagonal(full, offset, dim1, dim2)),
     )
@@ -424,7 +458,8 @@ def _as_strided(
         _as_strided(made, size, stride, relative).copy_(g)
         return (made,)
 
-    return viewed(self, (size, stride, relative), "AsStridedBackward0", back)
+    place = _place(self, (size, stride, relative))
+    return viewed(self, place, "AsStridedBackward0", back)
 
 
 def _places(size: Sequence[int], stride: Sequence[int]) -> np.ndarray:
