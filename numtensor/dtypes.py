@@ -69,7 +69,7 @@ _BY_NAME = {d.name: d for d in ALL} | {
     "long": int64,
 }
 _BY_NUMPY = {d.numpy: d for d in ALL}
-_BY_PYTHON = {bool: bool_, int: int64}
+_BY_PYTHON = {bool: bool_, int: int64, float: float64}
 
 _default = float32
 
@@ -102,8 +102,6 @@ def find(value: Any) -> dtype:
     """
     if type(value) is dtype:
         return value
-    if value is float:
-        return _default
     found = None
     if isinstance(value, str):
         found = _BY_NAME.get(value.removeprefix("torch."))

@@ -25,7 +25,7 @@ from .wayback import NAMES, WayBack, keep_target, record, record_in_place
 from .writing import apart, writable
 
 #: typing rules: what dtype an operator computes in and what it returns
-RULES = ("same", "float", "compare", "logical", "bitwise", "number", "copy")
+RULES = ("same", "float", "compare", "logical", "bitwise", "number", "no bool", "copy")
 
 _MOST_PLANS = 4000
 
@@ -129,7 +129,9 @@ class Elementwise:
             common = dtypes.get_default_dtype()
         if rule == "bitwise" and common.category == FLOAT:
             self._refuse(args, "integer or bool tensors", "Cast with x.to(nt.int64).")
-        if rule == "number" and common.category == BOOL:
+        if (rule == "number" and common.category == BOOL) or (
+            rule == "no bool" and any(d.category == BOOL for d in dims + zero + numbers)
+        ):
             self._refuse(
                 args,
                 "numbers, not bool",
@@ -165,11 +167,9 @@ class Elementwise:
             expand_strides(args[k].shape, args[k].strides, shape) for k in tensors
         ]
         if into is None:
-            if all(args[k].contiguous for k in tensors if args[k].shape == shape):
-                out = contiguous_spec(result, shape)
-            else:
-                fitted = _output_strides(shape, strides)
-                out = spec(result, shape, fitted)
+            # numbers count as operands without extent, as 0-d tensors do
+            everything = strides + [(0,) * len(shape)] * (len(args) - len(tensors))
+            out = spec(result, shape, _output_strides(shape, everything))
         else:
             out = self._fit(into, shape, result)
         plan = Plan()

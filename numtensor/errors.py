@@ -16,8 +16,8 @@ class ShapeError(NumtensorError, RuntimeError, ValueError):
     """Shapes, strides or sizes that an operation cannot use."""
 
 
-class DimError(NumtensorError, IndexError):
-    """A dimension or an index outside its range."""
+class DimError(NumtensorError, IndexError, RuntimeError):
+    """A dimension or an index outside its range, or a dimension without elements."""
 
 
 class DTypeError(NumtensorError, TypeError, RuntimeError):

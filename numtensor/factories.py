@@ -15,6 +15,7 @@ from . import dtypes, layout
 from .devices import find as find_device
 from .dtypes import BOOL, FLOAT, dtype
 from .errors import DTypeError, ShapeError, message
+from .indexing import as_int
 from .memory import empty as empty_of
 from .ops.copies import copy_, fill_, zero_
 from .ops.declare import attach
@@ -72,7 +73,7 @@ def size_of(
         )
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
-    shape = tuple(s if type(s) is int else layout.as_int(op, s) for s in size)
+    shape = tuple(s if type(s) is int else as_int(op, s) for s in size)
     return shape
 
 

@@ -134,6 +134,8 @@ class Reduction:
             dims = tuple(range(len(shape)))
         else:
             dims = normalize_dims(self.name, dim, len(shape))
+        if not shape:
+            dims = ()  # 0 and -1 are valid, and name nothing
         which = frozenset(dims)
         kept = tuple(1 if d in which else n for d, n in enumerate(shape))
         short = tuple(n for d, n in enumerate(shape) if d not in which)
@@ -296,7 +298,7 @@ class ReductionNode(Node):
 def expand_result(g: Tensor, plan: Plan) -> Tensor:
     """Return a cotangent of the result seen in the shape of the input: a view."""
     if grad_mode.enabled or not g._spec.contiguous or g.dtype is not plan.out.dtype:
-        return g.expand(plan.input.shape)
+        return g.reshape(plan.kept).expand(plan.input.shape)
     return _shared(g, plan.expanded)
 
 

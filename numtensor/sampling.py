@@ -540,5 +540,6 @@ for _call in (
             differentiable=False,
             why="drawn at random",
             in_place=False,
-        )  # fmt: skip
+            samples=_samples(_call.__name__),
+        )
     )

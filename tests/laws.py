@@ -24,9 +24,16 @@ FLOATS = ("float32", "float64")
 CODES = dict(zip("bucsilfd", DTYPES, strict=True))
 
 #: PyTorch's result of adding tensors with dims: row and column in the order of DTYPES
-PROMOTION = (
-    "bucsilfd uussilfd cscsilfd ssssilfd iiiiilfd llllllfd fffffffd dddddddd".split()
-)
+PROMOTION = [
+    "bucsilfd",
+    "uussilfd",
+    "cscsilfd",
+    "ssssilfd",
+    "iiiiilfd",
+    "llllllfd",
+    "fffffffd",
+    "dddddddd",
+]
 
 
 def promoted(a, b):
@@ -90,7 +97,9 @@ def operands(declared, rng, shapes, dtype):
     found = []
     for role, shape, interval in zip(roles_of(declared), shapes, domain, strict=True):
         if role == "s":
-            found.append(1.5 if dtype in FLOATS or declared.operator.rule == "float" else 2)
+            found.append(
+                1.5 if dtype in FLOATS or declared.operator.rule == "float" else 2
+            )
         else:
             kind = "bool" if role == "b" else dtype
             found.append(draw(rng, shape, kind, interval, declared.kinks))
@@ -209,7 +218,9 @@ def placed(declared, rng, place, dtype):
 
 def assert_close(got, expected, tolerance, where=""):
     got, expected = np.asarray(got), np.asarray(expected)
-    assert got.shape == expected.shape, f"{where}: shape {got.shape}, not {expected.shape}"
+    assert got.shape == expected.shape, (
+        f"{where}: shape {got.shape}, not {expected.shape}"
+    )
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(
             got.astype(np.float64), expected.astype(np.float64), rtol=tolerance,
@@ -219,7 +230,9 @@ def assert_close(got, expected, tolerance, where=""):
 
 def assert_same(got, expected, where=""):
     got, expected = np.asarray(got), np.asarray(expected)
-    assert got.shape == expected.shape, f"{where}: shape {got.shape}, not {expected.shape}"
+    assert got.shape == expected.shape, (
+        f"{where}: shape {got.shape}, not {expected.shape}"
+    )
     np.testing.assert_array_equal(got, expected, err_msg=str(where))
 
 
@@ -323,12 +336,15 @@ def central(f, arrays, k, cotangent, step=1e-5):
 
 
 def smooth(f, arrays, which, cotangent):
-    """Whether the difference quotients do not depend on the step: no kink is near."""
+    """Whether the slope is the same a little to both sides: no kink is near."""
     for k in which:
-        near = central(f, arrays, k, cotangent, 1e-5)
-        far = central(f, arrays, k, cotangent, 1e-3)
-        if not np.allclose(near, far, rtol=1e-2, atol=1e-2):
-            return False
+        here = central(f, arrays, k, cotangent)
+        for shift in (-3e-4, 3e-4):
+            moved = list(arrays)
+            moved[k] = arrays[k] + shift
+            beside = central(f, moved, k, cotangent)
+            if not np.allclose(here, beside, rtol=2e-2, atol=2e-2):
+                return False
     return True
 
 
@@ -402,9 +418,7 @@ def second_order_of(call, arrays, args, which, cotangent, rng, where):
 
     def first(*values):
         _, _, grads = backward(call, tensors(values), which, nt.tensor(cotangent))
-        return sum(
-            np.sum(numpy_of(g) * w) for g, w in zip(grads, weights, strict=True)
-        )
+        return sum(np.sum(numpy_of(g) * w) for g, w in zip(grads, weights, strict=True))
 
     g = nt.tensor(cotangent).requires_grad_(True)
     _, leaves, grads = backward(call, args, which, g, create_graph=True)

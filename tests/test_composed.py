@@ -185,6 +185,8 @@ def test_second_order(op):
         total.backward()
         expected = differences(lambda given: float(value(given)[1]), arrays)
         for k, (leaf, want) in enumerate(zip(leaves, expected, strict=True)):
-            got = np.zeros(want.shape) if leaf.grad is None else laws.numpy_of(leaf.grad)
+            got = (
+                np.zeros(want.shape) if leaf.grad is None else laws.numpy_of(leaf.grad)
+            )
             where = f"{op.name}, sample {case}, tensor {k}"
             laws.assert_close(got, want, laws.GRADIENT_TOLERANCE, where)

@@ -144,7 +144,9 @@ def special_operands(op, dtype):
     values = special_values(dtype)
     roles = laws.roles_of(op)
     if len(roles) > 2:
-        values = values[: len(SPECIAL)]  # the order of operations decides what overflows
+        values = values[
+            : len(SPECIAL)
+        ]  # the order of operations decides what overflows
     tensor_roles = [r for r in roles if r != "s"]
     if len(tensor_roles) == 1:
         grids = [values]
@@ -173,8 +175,10 @@ def test_special_values(op, dtype):
                 assert np.signbit(a) == np.signbit(b), f"{where}: {a}, not {b}"
         else:
             tiny = np.finfo(dtype).smallest_subnormal
-            close = abs(a - b) <= 1e-5 * abs(b) + tiny if dtype == "float32" else (
-                abs(a - b) <= 1e-12 * abs(b) + tiny
+            close = (
+                abs(a - b) <= 1e-5 * abs(b) + tiny
+                if dtype == "float32"
+                else (abs(a - b) <= 1e-12 * abs(b) + tiny)
             )
             assert close, f"{where}: {a}, not {b}"
 
@@ -265,7 +269,10 @@ def test_other_dtypes_are_refused(op, rng):
     if op.dtypes == "float":
         pytest.skip("'float' says where the reference holds, not what is accepted")
     for dtype in laws.DTYPES:
-        if dtype in laws.dtypes_of(op) or (op.dtypes, dtype) == ("integer_number", "bool"):
+        if dtype in laws.dtypes_of(op) or (op.dtypes, dtype) == (
+            "integer_number",
+            "bool",
+        ):
             continue
         args = [nt.ones(2, dtype=getattr(nt, dtype)) for _ in laws.roles_of(op)]
         with pytest.raises(TypeError):

@@ -13,18 +13,25 @@ import pytest
 import numtensor as nt
 
 ARITHMETIC = laws.PROMOTION
-ARITHMETIC_0D = (
-    "bucsilfd uuuuuufd ccccccfd ssssssfd iiiiiifd llllllfd ffffffff dddddddd".split()
-)
+ARITHMETIC_0D = [
+    "bucsilfd",
+    "uuuuuufd",
+    "ccccccfd",
+    "ssssssfd",
+    "iiiiiifd",
+    "llllllfd",
+    "ffffffff",
+    "dddddddd",
+]
 DIVISION = [*["fffffffd"] * 7, "dddddddd"]
 DIVISION_0D = [*["fffffffd"] * 6, "ffffffff", "dddddddd"]
 COMPARISON = ["bbbbbbbb"] * 8
 BITWISE = [
-    *"bucsil-- uussil-- cscsil-- ssssil-- iiiiil-- llllll--".split(),
+    *["bucsil--", "uussil--", "cscsil--", "ssssil--", "iiiiil--", "llllll--"],
     *["--------"] * 2,
 ]
 BITWISE_0D = [
-    *"bucsil-- uuuuuu-- cccccc-- ssssss-- iiiiii-- llllll--".split(),
+    *["bucsil--", "uuuuuu--", "cccccc--", "ssssss--", "iiiiii--", "llllll--"],
     *["--------"] * 2,
 ]
 WHOLE = ["-ucsilfd", *ARITHMETIC[1:]]

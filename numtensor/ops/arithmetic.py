@@ -38,7 +38,7 @@ add = elementwise(
 sub = elementwise(
     "sub", lambda x, y: x - y,
     vjp=(lambda g, x, y, out: g, lambda g, x, y, out: -g),
-    reference=np.subtract, rule="number", symbol="sub", wrap=_scaled,
+    reference=np.subtract, rule="no bool", symbol="sub", wrap=_scaled,
     aliases=("subtract",), doc="input - alpha * other.",
 )  # fmt: skip
 mul = elementwise(
@@ -221,25 +221,21 @@ def _power(x: Any, y: Any) -> Any:
     for k in range(bits):
         result = m.where(((y >> k) & 1) != 0, result * base, result)
         base = base * base
-    return result
+    odd = (y & 1) != 0
+    sign = m.where(odd, x, x * x)  # of 1 and -1, the only ones with inverses
+    inverse = m.where((x == 1) | (x == -1), sign, x * 0)
+    return m.where(y < 0, inverse, result)
 
 
 def _no_negative_powers(x: Any, y: Any) -> None:
-    for value in (x, y):
-        if isinstance(value, float) or (
-            isinstance(value, Tensor) and value.dtype.category == FLOAT
-        ):
-            return
-    if isinstance(y, Tensor):
-        negative = y.numel() > 0 and bool((y < 0).any())
-    else:
-        negative = y < 0
-    if negative:
+    """Refuse a negative number as the exponent of integers; a tensor of exponents is
+    computed, and gives the 0 that rounding toward zero gives."""
+    if type(y) is int and y < 0 and x.dtype.category != FLOAT:
         raise DTypeError(
             message(
                 "pow",
-                "a negative integer power of integers",
-                "powers of 0 and above",
+                f"the exponent {y} for a tensor of {x.dtype}",
+                "exponents of 0 and above",
                 "Integers to negative integer powers are not allowed. Use x.float().",
             )
         )

@@ -21,7 +21,7 @@ def _compare(
 ) -> Any:
     return elementwise(
         name, forward, None, why=_BOOL, rule="compare", reference=reference,
-        symbol=symbol, in_place=False, aliases=aliases, doc=doc,
+        symbol=symbol, aliases=aliases, doc=doc,
     )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ ne = _compare(
 def _logic(name: str, forward: Any, reference: Any, doc: str) -> Any:
     return elementwise(
         name, forward, None, why=_BOOL, rule="logical", reference=reference,
-        in_place=False, doc=doc,
+        doc=doc,
     )  # fmt: skip
 
 

@@ -68,6 +68,16 @@ def copy_plan(source: Spec, target: Spec) -> Plan:
     return plan
 
 
+def preserved(found: Spec, kind: dtype) -> Spec:
+    """Return the spec of a copy as `kind` that keeps the order of the dims."""
+    known = found.extra.get(kind)
+    if known is None:
+        shape = tuple(found.shape)
+        strides = layout.empty_like_strides(shape, found.strides)
+        known = found.extra[kind] = spec(kind, shape, strides)
+    return known
+
+
 class _Format:
     """A memory format, for the arguments that PyTorch's programs pass."""
 
@@ -90,11 +100,10 @@ preserve_format = _Format("preserve_format")
 def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     """Return a copy with its own memory; gradients flow back through it."""
     found = input._spec
-    if memory_format is contiguous_format or found.contiguous:
+    if memory_format is contiguous_format:
         made = empty(contiguous_spec(found.dtype, tuple(found.shape)))
     else:
-        strides = layout.empty_like_strides(tuple(found.shape), found.strides)
-        made = empty(spec(found.dtype, tuple(found.shape), strides))
+        made = empty(preserved(found, found.dtype))
     return copy_into(input, made, "CloneBackward0")
 
 
@@ -135,11 +144,7 @@ def _to(
     if wanted is self._spec.dtype:
         return clone(self) if copy else self
     found = self._spec
-    if found.contiguous:
-        made = empty(contiguous_spec(wanted, tuple(found.shape)))
-    else:
-        strides = layout.empty_like_strides(tuple(found.shape), found.strides)
-        made = empty(spec(wanted, tuple(found.shape), strides))
+    made = empty(preserved(found, wanted))
     return copy_into(self, made, "ToCopyBackward0")
 
 

@@ -65,7 +65,9 @@ def elementwise(
     if not isinstance(domain[0], tuple):
         domain = (domain,) * operator.arity
     if not dtypes:
-        dtypes = {"bitwise": "integer", "number": "number"}.get(rule, "all")
+        dtypes = {"bitwise": "integer", "number": "number", "no bool": "number"}.get(
+            rule, "all"
+        )
     register(
         Declared(
             name, "elementwise", call, operator, reference, domain, kinks,

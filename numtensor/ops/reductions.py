@@ -424,6 +424,8 @@ class _Variance:
             dims = tuple(range(x.ndim))
         else:
             dims = normalize_dims(self.name, dim, x.ndim)
+        if x.ndim == 0:
+            dims = ()
         key = (x._spec, dims, correction)
         plan = self.plans.get(key)
         if plan is None:
