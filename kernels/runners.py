@@ -35,7 +35,7 @@ def serial(none, args, count):
 
 
 def serial_float(none, args, count):
-    """serial_float(kernel, n, *slots, x): the last slot is a number, sent as float64."""
+    """serial_float(kernel, n, *slots, x): the last slot is a number, a float64."""
     slots = stack_slots(0)
     last = count - 1
     for k in range(2, last):

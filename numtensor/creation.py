@@ -114,16 +114,17 @@ def _as_array(data: Any, dtype: Any) -> np.ndarray:
         raise DTypeError(
             message("tensor", "strings", "numbers", "too many dimensions 'str'.")
         )
-    if array.dtype.kind == "u" and array.dtype != np.uint8:
-        if not isinstance(data, (np.ndarray, np.generic)) and not _holds_arrays(data):
-            raise OverflowError(
-                message(
-                    "tensor",
-                    "an integer above 2**63 - 1",
-                    "integers that fit int64",
-                    "Overflow when unpacking long long. Use a float dtype.",
-                )
+    too_large = array.dtype.kind == "u" and array.dtype != np.uint8
+    python = not isinstance(data, (np.ndarray, np.generic)) and not _holds_arrays(data)
+    if too_large and python:
+        raise OverflowError(
+            message(
+                "tensor",
+                "an integer above 2**63 - 1",
+                "integers that fit int64",
+                "Overflow when unpacking long long. Use a float dtype.",
             )
+        )
     return array
 
 
@@ -171,10 +172,10 @@ def _ragged(data: Any, where: tuple[int, ...]) -> None:
             raise ShapeError(
                 message(
                     "tensor",
-                    f"a sequence of length {length} at position {k} of dim {len(where)}",
+                    f"length {length} at position {k} of dim {len(where)}",
                     expected,
-                    f"expected {expected} at dim {len(where) + 1} (got {length}). Pad the "
-                    "rows to one length.",
+                    f"expected {expected} at dim {len(where) + 1} (got {length}). "
+                    "Pad the rows to one length.",
                 )
             )
         _ragged(data[k], (*where, k))
@@ -227,7 +228,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
                 "from_numpy",
                 f"a {type(array).__name__}",
                 "an ndarray",
-                f"expected np.ndarray (got {type(array).__name__}). Use nt.tensor(...).",
+                f"expected np.ndarray (got {type(array).__name__}). "
+                "Use nt.tensor(...).",
             )
         )
     if not array.flags.writeable:

@@ -18,7 +18,7 @@ from .kernels.expr import Expr, cast
 from .layout import broadcast_shapes, expand_strides
 from .layout import output_strides as _output_strides
 from .memory import as_number, empty
-from .spec import Spec, contiguous_spec, spec
+from .spec import Spec, spec
 from .tape import edge, grad_mode
 from .tensor import Tensor
 from .wayback import NAMES, WayBack, keep_target, record, record_in_place

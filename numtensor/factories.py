@@ -73,8 +73,7 @@ def size_of(
         )
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
-    shape = tuple(s if type(s) is int else as_int(op, s) for s in size)
-    return shape
+    return tuple(s if type(s) is int else as_int(op, s) for s in size)
 
 
 def fresh(op: str, kind: dtype, shape: tuple[int, ...]) -> Tensor:
@@ -408,7 +407,8 @@ def scalar_tensor(value: Any, *, dtype: Any = None, device: Any = None) -> Tenso
 
 
 for _name in (
-    "empty", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like",
+    "empty", "zeros", "ones", "full",
+    "empty_like", "zeros_like", "ones_like", "full_like",
     "arange", "linspace", "logspace", "eye",
 ):  # fmt: skip
     register(

@@ -343,19 +343,19 @@ def run_backward(
             if node.saved and not retain_graph:
                 node.release()
             incoming = None  # nobody but its receiver may hold a cotangent
-            for target, grad in zip(node.edges, outgoing):  # noqa: B905
-                if grad is None or target is None:
+            for target, flow in zip(node.edges, outgoing):  # noqa: B905
+                if flow is None or target is None:
                     continue
                 if needed is None and isinstance(target, Node) and target.outputs == 1:
                     # what `send` does, for the edge that nearly all are
                     if target in pending:
-                        pending[target] = pending[target] + grad
+                        pending[target] = pending[target] + flow
                     else:
-                        pending[target] = grad
+                        pending[target] = flow
                         heappush(heap, (-target.sequence, target))
                 else:
-                    send(target, grad)
-            grad = outgoing = None  # type: ignore[assignment]
+                    send(target, flow)
+            flow = outgoing = None  # type: ignore[assignment]
         for entry in leaves.values():
             leaf, grad = entry
             entry[1] = None

@@ -1,8 +1,9 @@
 """Tensor: storage, layout, dtype, device, and its place on the tape.
 
 The class itself: what a tensor is, how it meets Python numbers and NumPy, how it
-prints. Its side of autograd is `taped`, how one is made over memory `memory`. Operators are attached to it by `ops`, from their
-declarations, and must not be written here.
+prints. Its side of autograd is `taped`, how one is made over memory `memory`.
+Operators are attached to it by `ops`, from their declarations, and must not be
+written here.
 """
 
 from __future__ import annotations
@@ -339,8 +340,9 @@ class Tensor(Taped):
                     "deepcopy",
                     "a tensor with a history",
                     "a leaf",
-                    "Only Tensors created explicitly by the user (graph leaves) support "
-                    "the deepcopy protocol at the moment. Use detach().clone().",
+                    "Only Tensors created explicitly by the user (graph leaves) "
+                    "support the deepcopy protocol at the moment. Use "
+                    "detach().clone().",
                 )
             )
         copy = type(self).__new__(type(self))

@@ -58,7 +58,7 @@ def jobs(only: str = "*", wide: bool = False) -> list[Job]:
     for declared in TABLE.values():
         if not fnmatch.fnmatch(declared.name, only):
             continue
-        if declared.dtypes == "integer":
+        if declared.dtypes.startswith("integer"):
             found.append(Job(declared.name, "int64"))
             continue
         found.append(Job(declared.name, "float32"))

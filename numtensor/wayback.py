@@ -290,10 +290,9 @@ class WayBack:
             for k in reduced
         ]
         # a nest over no points has nothing to run; its sums are 0
-        call = steps.only if 0 not in shape else None
         if 0 in shape:
-            steps = None
-        return (call, steps, tuple(which), tuple(specs), tuple(chosen))
+            return (None, None, tuple(which), tuple(specs), tuple(chosen))
+        return (steps.only, steps, tuple(which), tuple(specs), tuple(chosen))
 
 
 def used_key(used: set[str]) -> tuple[str, ...]:

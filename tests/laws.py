@@ -341,7 +341,7 @@ def smooth(f, arrays, which, cotangent):
         here = central(f, arrays, k, cotangent)
         for shift in (-3e-4, 3e-4):
             moved = list(arrays)
-            moved[k] = arrays[k] + shift
+            moved[k] = np.asarray(arrays[k] + shift)
             beside = central(f, moved, k, cotangent)
             if not np.allclose(here, beside, rtol=2e-2, atol=2e-2):
                 return False

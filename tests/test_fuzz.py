@@ -104,8 +104,10 @@ def elementwise(call):
             compute = "float32"
         elif compute == "bool" and any(type(n) is int for n in numbers):
             compute = "int64"
-    plain = [np.asarray(a) if role == "t" else a
-             for a, role in zip(arrays, laws.roles_of(declared), strict=True)]  # fmt: skip
+    plain = [
+        np.asarray(a) if role == "t" else a
+        for a, role in zip(arrays, laws.roles_of(declared), strict=True)
+    ]
     expected = laws.expected_of(declared, plain, compute)
     assert tuple(found.shape) == expected.shape, name
     if found.is_floating_point():

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import mpmath
 import numpy as np
 import pytest
-from numtensor.kernels import mathlib
-from numtensor.kernels.expr import Printer, apply, var
 
 import numtensor as nt
+from numtensor.kernels import mathlib
+from numtensor.kernels.expr import Printer, apply, var
 
 DTYPES = ("float32", "float64")
 INFINITY = math.inf

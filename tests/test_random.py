@@ -12,12 +12,12 @@ import threading
 
 import numpy as np
 import pytest
-from numtensor.kernels import compiler
-from numtensor.kernels.cpu import random as source
 
 import numtensor as nt
 from numtensor import random
 from numtensor.errors import DeviceError, DTypeError
+from numtensor.kernels import compiler
+from numtensor.kernels.cpu import random as source
 
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
 FLOATS = ("float32", "float64")

@@ -198,7 +198,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
                     "copy_",
                     f"a source of shape {list(src.shape)}",
                     f"one that broadcasts to {list(self.shape)}",
-                    f"The expanded size of the tensor must match the existing size. {error}",
+                    "The expanded size of the tensor must match the existing size. "
+                    f"{error}",
                 )
             ) from None
     return _copy.store(self, (src,), "in place")

@@ -111,6 +111,19 @@ atanh = elementwise(
     reference=np.arctanh, rule="float", domain=(-0.8, 0.8), aliases=("arctanh",),
     doc="The inverse of tanh.",
 )  # fmt: skip
+_TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+erf = elementwise(
+    "erf", lambda x: m.erf(x),
+    vjp=lambda g, x, out: g * (_TWO_OVER_ROOT_PI * m.exp(-x * x)),
+    reference=np.vectorize(math.erf, otypes=[float]), rule="float",
+    doc="The error function: 2 / sqrt(pi) times the integral of exp(-t**2) to input.",
+)  # fmt: skip
+erfc = elementwise(
+    "erfc", lambda x: m.erfc(x),
+    vjp=lambda g, x, out: -g * (_TWO_OVER_ROOT_PI * m.exp(-x * x)),
+    reference=np.vectorize(math.erfc, otypes=[float]), rule="float",
+    doc="1 - erf(input), exact where erf is near 1.",
+)  # fmt: skip
 logaddexp = elementwise(
     "logaddexp",
     lambda x, y: _logaddexp(x, y),
@@ -123,7 +136,7 @@ logaddexp = elementwise(
 )  # fmt: skip
 
 
-def _over_square(a, x, y):
+def _over_square(a: Any, x: Any, y: Any) -> Any:
     """a / (x**2 + y**2), and 0 at the origin, as PyTorch has it."""
     square = x * x + y * y
     origin = square == 0

@@ -156,10 +156,11 @@ def stack(
             raise ShapeError(
                 message(
                     "stack",
-                    f"shapes {list(first)} at entry 0 and {list(x.shape)} at entry {number}",
+                    f"shapes {list(first)} at entry 0 and {list(x.shape)} at entry "
+                    f"{number}",
                     "equal shapes",
-                    "stack expects each tensor to be equal size. Use cat to join tensors "
-                    "of different sizes.",
+                    "stack expects each tensor to be equal size. Use cat to join "
+                    "tensors of different sizes.",
                 )
             )
     d = layout.normalize_dim("stack", dim, len(first) + 1)

@@ -31,8 +31,8 @@ def _checked(op: str, a: Any, b: Any) -> None:
                 op,
                 f"{a.dtype} and {b.dtype}",
                 "one dtype",
-                f"expected m1 and m2 to have the same dtype, but got: {_c_name(a.dtype)}"
-                f" != {_c_name(b.dtype)}. Cast one with x.to(dtype).",
+                "expected m1 and m2 to have the same dtype, but got: "
+                f"{_c_name(a.dtype)} != {_c_name(b.dtype)}. Cast one with x.to(dtype).",
             )
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import layout
+from ..elementwise import Plan
 from ..errors import ShapeError, message
 from ..memory import empty, view_as
 from ..memory import view as make_view
@@ -76,7 +77,8 @@ def _stacked(grads: list[Tensor | None], part: Spec, dim: int) -> Tensor:
         shape = tuple(part.shape)
         whole = contiguous_spec(part.dtype, (*shape[:dim], len(grads), *shape[dim:]))
         place = spec(part.dtype, shape, whole.strides[:dim] + whole.strides[dim + 1 :])
-        known = (whole, place, whole.strides[dim] * whole.itemsize, {})
+        plans: dict[Spec, Plan] = {}
+        known = (whole, place, whole.strides[dim] * whole.itemsize, plans)
         part.extra["stacked", dim, len(grads)] = known
     whole, place, step, plans = known
     made = empty(whole)
@@ -114,7 +116,8 @@ def split(
                     "split",
                     f"split_size={size}",
                     "a size above 0",
-                    f"split expects split_size be non-negative, but got split_size={size}.",
+                    "split expects split_size be non-negative, but got "
+                    f"split_size={size}.",
                 )
             )
         sizes = [min(size, total - k) for k in range(0, total, size or 1)] or [0]

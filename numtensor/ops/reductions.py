@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,8 +174,8 @@ def _search(
                 op,
                 f"a tensor of shape {list(shape)}",
                 "at least one element along the reduced dim",
-                f"{op}(): Expected reduction dim {dim} to have non-zero size. Check the "
-                "shape first.",
+                f"{op}(): Expected reduction dim {dim} to have non-zero size. "
+                "Check the shape first.",
             )
         )
     values = empty(contiguous_spec(given.dtype, kept))
@@ -237,12 +239,17 @@ def _arg(name: str, largest: bool) -> Any:
 
 argmax = composed(
     "argmax", differentiable=False, why="integer result",
-    reference=lambda x, dim=None, keepdim=False: np.argmax(x, axis=dim, keepdims=keepdim),
+    reference=_along(np.argmax),
 )(_arg("argmax", True))  # fmt: skip
 argmin = composed(
     "argmin", differentiable=False, why="integer result",
-    reference=lambda x, dim=None, keepdim=False: np.argmin(x, axis=dim, keepdims=keepdim),
+    reference=_along(np.argmin),
 )(_arg("argmin", False))  # fmt: skip
+
+
+def _pair_text(name: str, pair: Any) -> str:
+    lines = f"values={pair.values!r},\nindices={pair.indices!r})"
+    return f"torch.return_types.{name}(\n{lines}"
 
 
 class max_result(NamedTuple):
@@ -252,7 +259,7 @@ class max_result(NamedTuple):
     indices: Tensor
 
     def __repr__(self) -> str:
-        return f"torch.return_types.max(\nvalues={self.values!r},\nindices={self.indices!r})"
+        return _pair_text("max", self)
 
 
 class min_result(NamedTuple):
@@ -262,7 +269,7 @@ class min_result(NamedTuple):
     indices: Tensor
 
     def __repr__(self) -> str:
-        return f"torch.return_types.min(\nvalues={self.values!r},\nindices={self.indices!r})"
+        return _pair_text("min", self)
 
 
 def _max(name: str, largest: bool, pair: Any) -> Any:
@@ -383,7 +390,8 @@ class _Variance:
             return apply("sqrt", value) if root else value
 
         def build(values: dict[str, Expr]) -> list[Expr]:
-            gap = values["x"] - values["y"]
+            # the squares in float64: those of float32 overflow from 1.8e19 on
+            gap = cast(values["x"] - values["y"], "float64")
             return [gap * gap]
 
         full = contiguous_spec(given.dtype, kept)
@@ -393,7 +401,10 @@ class _Variance:
         if plan.out.numel:
             plan.steps = launch.reduction(
                 shape, which, [launch.Reduced(dtype, COMBINES["sum"], finish)], [],
-                [launch.Input("x", dtype, given.strides), launch.Input("y", dtype, strides)],
+                [
+                    launch.Input("x", dtype, given.strides),
+                    launch.Input("y", dtype, strides),
+                ],
                 body,
             )  # fmt: skip
         return plan
@@ -470,7 +481,8 @@ def _spread(name: str, operator: _Variance, with_mean: bool, kind: str) -> Any:
         return found if out is None else out.copy_(found)
 
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"""Return the {kind} over `dim`, or of everything{", and the mean" if with_mean else ""}.
+    also = ", and the mean" if with_mean else ""
+    call.__doc__ = f"""Return the {kind} over `dim`, or of everything{also}.
 
     `correction` (1, Bessel's) is taken off the number of elements; `unbiased=False` is
     correction=0. Raises: DTypeError, integers.
@@ -480,11 +492,11 @@ def _spread(name: str, operator: _Variance, with_mean: bool, kind: str) -> Any:
 
 var = composed(
     "var", kind="reduction", dtypes="float",
-    reference=lambda x, dim=None, keepdim=False: np.var(x, axis=dim, keepdims=keepdim, ddof=1),
+    reference=_along(partial(np.var, ddof=1)),
 )(_spread("var", _var, False, "variance"))  # fmt: skip
 std = composed(
     "std", kind="reduction", dtypes="float",
-    reference=lambda x, dim=None, keepdim=False: np.std(x, axis=dim, keepdims=keepdim, ddof=1),
+    reference=_along(partial(np.std, ddof=1)),
 )(_spread("std", _std, False, "standard deviation"))  # fmt: skip
 var_mean = composed(
     "var_mean", method=False, dtypes="float",
@@ -521,10 +533,8 @@ def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
 
 def any_mismatch(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Whether some size of `wanted` is neither 1 nor the tensor's."""
-    for a, b in zip(shape, wanted, strict=True):
-        if b not in (1, a):
-            return True
-    return False
+    pairs = zip(shape, wanted, strict=True)
+    return not builtins.all(b in (1, a) for a, b in pairs)
 
 
 attach("sum_to_size", _sum_to_size)

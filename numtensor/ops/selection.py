@@ -27,8 +27,8 @@ def _checked_where(plain: Any) -> Any:
                     "where",
                     f"a condition of {got}",
                     "a bool tensor",
-                    "where expected condition to be a boolean tensor. Compare first, as "
-                    "in nt.where(x > 0, x, y).",
+                    "where expected condition to be a boolean tensor. Compare first, "
+                    "as in nt.where(x > 0, x, y).",
                 )
             )
         if input is None and other is None:

@@ -137,8 +137,8 @@ def t(input: Tensor) -> Tensor:
                 "t",
                 f"a tensor with {input.ndim} dims",
                 "at most 2",
-                f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D. "
-                "Use x.mT or x.transpose(dim0, dim1).",
+                "t() expects a tensor with <= 2 dimensions, but self is "
+                f"{input.ndim}D. Use x.mT or x.transpose(dim0, dim1).",
             )
         )
     if input.ndim < 2:
