@@ -97,7 +97,7 @@ class TestMessages:
         with pytest.raises(ShapeError) as caught:
             nt.tensor([[1, 2], [3]])
         assert str(caught.value) == (
-            "tensor: got a sequence of length 1 at position 1 of dim 0; expected "
+            "tensor: got length 1 at position 1 of dim 0; expected "
             "sequence of length 2. expected sequence of length 2 at dim 1 (got 1). "
             "Pad the rows to one length."
         )

@@ -323,8 +323,14 @@ def _hypot(x: Any, y: Any) -> Any:
     return m.where(infinite, m.inf, m.where(nan, a + b, result))
 
 
+def _lerp(x: Any, y: Any, w: Any) -> Any:
+    """From the nearer end, so that a weight of 1 gives the end itself."""
+    gap = y - x
+    return m.where(m.abs(w) < 0.5, x + w * gap, y - gap * (1 - w))
+
+
 lerp = elementwise(
-    "lerp", lambda x, y, w: x + w * (y - x),
+    "lerp", lambda x, y, w: _lerp(x, y, w),
     vjp=(
         lambda g, x, y, w, out: g * (1 - w),
         lambda g, x, y, w, out: g * w,
