@@ -17,7 +17,6 @@ import atexit
 import ctypes
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import shutil
@@ -104,6 +103,8 @@ def _llvm():
 @functools.cache
 def _toolchain() -> str:
     """Return a digest of all that machine code depends on besides its source."""
+    import importlib.metadata  # a tenth of the import time of this package
+
     llvm, _ = _llvm()
     settings = {k: v for k, v in os.environ.items() if k.startswith("NUMBA_CPU")}
     parts = [

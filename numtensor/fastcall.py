@@ -11,12 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .memory import empty
+from .storage import Storage, new_block
 from .tape import grad_mode
 from .tensor import Tensor
 from .wayback import record
 
 if TYPE_CHECKING:
     from .elementwise import Elementwise
+
+_new: Any = object.__new__
 
 
 def unary(op: Elementwise) -> Callable[[Tensor], Tensor]:
@@ -87,11 +90,29 @@ def binary(
             plan = plans[x._spec, y._spec]
         except (KeyError, AttributeError):
             return general(x, y)
-        result = empty(plan.out)
+        # `empty(plan.out)` written out: the call would be a tenth of the operator
+        found = plan.out
+        shelf = found.shelf
+        try:
+            block = shelf.pop()
+        except IndexError:
+            block = new_block(found.nbytes, shelf)
+        storage = _new(Storage)
+        storage.block = block
+        storage.pointer = pointer = block[0]
+        storage.nbytes = found.nbytes
+        storage.version = 0
+        result = _new(Tensor)
+        result._storage = storage
+        result._pointer = pointer
+        result._spec = found
+        result._requires_grad = False
+        result._grad = result._node = result._base = result._extra = None
+        result._output = 0
         plan.run(
             plan.kernel,
             plan.n,
-            result._pointer,
+            pointer,
             x._pointer,
             y._pointer,
             plan.table,

@@ -277,7 +277,7 @@ class ReductionNode(Node):
 
     def backward(self, grad: Tensor) -> Sequence[Tensor | None]:
         plan, op = self.plan, self.op
-        if not op.saves and not grad_mode.enabled and plan.cast_to is None:
+        if not op.saves and plan.cast_to is None and not grad_mode.enabled:
             # sum and mean: the cotangent's memory, seen in the shape of the input
             return (op.vjp(grad, None, None, plan),)
         saved = list(self.check_saved())
@@ -297,13 +297,10 @@ class ReductionNode(Node):
 
 def expand_result(g: Tensor, plan: Plan) -> Tensor:
     """Return a cotangent of the result seen in the shape of the input: a view."""
-    if grad_mode.enabled or not g._spec.contiguous or g.dtype is not plan.out.dtype:
+    found = g._spec
+    if grad_mode.enabled or not found.contiguous or found.dtype is not plan.out.dtype:
         return g.reshape(plan.kept).expand(plan.input.shape)
-    return _shared(g, plan.expanded)
-
-
-def _shared(g: Tensor, seen_as: Spec) -> Tensor:
-    made = result_of(g._storage, g._pointer, seen_as)
+    made = result_of(g._storage, g._pointer, plan.expanded)
     made._base = g  # the memory is not this tensor's alone
     made._seen = None
     return made

@@ -219,7 +219,10 @@ class Taped:
             retain_graph = create_graph
         if isinstance(inputs, Taped):
             inputs = [inputs]
-        roots = make_roots((self,), (gradient,))
+        if gradient is None and self._requires_grad and self._spec.numel == 1:
+            roots: Any = ((self, self.unit_cotangent()),)  # as make_roots would
+        else:
+            roots = make_roots((self,), (gradient,))
         run_backward(
             roots,
             retain_graph=retain_graph,

@@ -336,7 +336,9 @@ lerp = elementwise(
         lambda g, x, y, w, out: g * w,
         lambda g, x, y, w, out: g * (y - x),
     ),
-    reference=lambda x, y, w: x + w * (y - x), dtypes="float",
+    reference=lambda x, y, w: np.where(
+        np.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w)
+    ), dtypes="float",
     doc="start + weight * (end - start).",
 )  # fmt: skip
 addcmul = elementwise(

@@ -48,6 +48,8 @@ def _resolved(operator: Any) -> Any:
         keepdims: bool | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
+        if axis is keepdims is dtype is out is None:
+            return operator(input, dim, keepdim)
         if dim is None:
             dim = axis
         if keepdims is not None:
