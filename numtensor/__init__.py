@@ -35,6 +35,7 @@ from .inquiry import is_complex as is_complex
 from .inquiry import is_floating_point as is_floating_point
 from .inquiry import is_nonzero as is_nonzero
 from .inquiry import is_tensor as is_tensor
+from .inquiry import kernel_source as kernel_source
 from .inquiry import numel as numel
 from .inquiry import result_type as result_type
 from .inquiry import set_num_threads as set_num_threads

@@ -6,8 +6,10 @@ from typing import Any
 
 from . import dtypes
 from .dtypes import dtype
-from .errors import ShapeError, message
+from .elementwise import Elementwise
+from .errors import DTypeError, ShapeError, message
 from .kernels import compiler
+from .reduce import Reduction
 from .tensor import Tensor
 
 
@@ -52,6 +54,58 @@ def result_type(a: Any, b: Any) -> dtype:
         else:
             zero.append(value.dtype)
     return dtypes.promote(dims, zero, numbers)
+
+
+def kernel_source(function: Any, *args: Any) -> str:
+    r'''Return the Python source of the kernel that `function(*args)` runs.
+
+    For elementwise operators and for reductions over everything; the same text is in
+    the kernel's own file, in the folder that `python -m numtensor info` names. A long
+    reduction has two kernels, shown one after the other.
+    Raises: DTypeError, a function without a kernel of its own.
+
+    >>> import numtensor as nt
+    >>> x = nt.ones(3)
+    >>> print(nt.kernel_source(nt.add, x, x))
+    """add, flat: out float32 (unit), x float32 (unit), y float32 (unit)."""
+    <BLANKLINE>
+    from numtensor.kernels.lang import (
+        pointer,
+    )
+    <BLANKLINE>
+    out_at = pointer("float32", 0)
+    x_at = pointer("float32", 1)
+    y_at = pointer("float32", 2)
+    <BLANKLINE>
+    <BLANKLINE>
+    def add(args, lo, hi):
+        out = out_at(args)
+        x = x_at(args)
+        y = y_at(args)
+        for i in range(lo, hi):
+            xi = x[i]
+            yi = y[i]
+            t0 = xi + yi
+            out[i] = t0
+    <BLANKLINE>
+    '''
+    operator = getattr(function, "operator", None)
+    if isinstance(operator, Elementwise):
+        operands = operator.arguments(args)
+        found = [a._spec if isinstance(a, Tensor) else type(a) for a in operands]
+        return operator.plan(found).launch.source.read_text()
+    if isinstance(operator, Reduction):
+        plan = operator.plan(args[0]._spec, None, False, None)
+        if plan.steps is not None:
+            return "\n\n".join(c.source.read_text() for c, _ in plan.steps.launches)
+    raise DTypeError(
+        message(
+            "kernel_source",
+            f"{getattr(function, '__name__', function)!r}",
+            "an elementwise operator or a reduction, such as nt.exp or nt.sum",
+            "Other functions are made of these.",
+        )
+    )
 
 
 def get_num_threads() -> int:
