@@ -323,7 +323,7 @@ _SLOTS = ctypes.c_int64 * 32
 
 @functools.cache
 def max_threads() -> int:
-    """Return how many threads there can be: the cores this process may use."""
+    """Return the cores this process may use, or fewer if Numba is told so."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
     limit = cores or os.cpu_count() or 1
     numba_limit = os.environ.get("NUMBA_NUM_THREADS", "")
@@ -333,22 +333,12 @@ def max_threads() -> int:
 
 
 def num_threads() -> int:
-    """Return how many threads one kernel may use."""
+    """Return how many threads one kernel may use; NUMTENSOR_NUM_THREADS sets it."""
     if not _threads:
         wanted = os.environ.get("NUMTENSOR_NUM_THREADS", "")
-        count = int(wanted) if wanted.isdigit() and int(wanted) > 0 else _limit()
-        _threads.append(min(count, _limit()))
+        count = int(wanted) if wanted.isdigit() and int(wanted) > 0 else max_threads()
+        _threads.append(min(count, max_threads()))
     return _threads[0]
-
-
-def _limit() -> int:
-    """The cores this process may use, or fewer if Numba is told so."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
-    limit = cores or os.cpu_count() or 1
-    numba_limit = os.environ.get("NUMBA_NUM_THREADS", "")
-    if numba_limit.isdigit() and int(numba_limit) > 0:
-        limit = min(limit, int(numba_limit))
-    return limit
 
 
 def set_num_threads(count: int) -> None:
@@ -360,7 +350,7 @@ def set_num_threads(count: int) -> None:
     if count < 1:
         raise ValueError(message("set_num_threads", f"{count}", "a positive integer"))
     num_threads()
-    _threads[0] = min(count, _limit())
+    _threads[0] = min(count, max_threads())
 
 
 def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:

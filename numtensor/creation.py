@@ -236,8 +236,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
         import warnings
 
         warnings.warn(
-            "from_numpy: the ndarray is not writable, and a tensor cannot protect it; "
-            "copy it before writing",
+            "from_numpy: the ndarray is not writable, so the tensor is not either; "
+            "clone() it before writing",
             UserWarning,
             stacklevel=2,
         )

@@ -32,6 +32,10 @@ class AutogradError(NumtensorError, RuntimeError):
     """A misuse of the tape: stale saved tensors, in-place on leaves, and so on."""
 
 
+class ReadOnlyError(NumtensorError, RuntimeError, ValueError):
+    """Memory that may be read and not written."""
+
+
 class CompileError(NumtensorError, RuntimeError):
     """A kernel that could not be compiled or loaded."""
 

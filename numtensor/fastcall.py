@@ -171,8 +171,8 @@ def augmented(op: Elementwise) -> Callable[[Any, Any], Tensor]:
             return general(x, y)
         if x._storage is y._storage or (grad_mode.enabled and y.requires_grad):
             return general(x, y)
+        x._storage.version += 1  # before the kernel: read-only memory refuses here
         plan.run(plan.kernel, plan.n, x._pointer, x._pointer, y._pointer, plan.table)
-        x._storage.version += 1
         return x
 
     return call

@@ -116,15 +116,15 @@ def get_num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """Let one operator use at most `count` threads; results do not depend on it.
 
-    Raises: ShapeError, a count below 1 or above the cores this process may use.
+    More than the cores this process may use count as all of them.
+    Raises: ShapeError, a count below 1.
     """
-    limit = compiler.max_threads()
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= limit:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ShapeError(
             message(
                 "set_num_threads",
                 repr(count),
-                f"an integer from 1 to {limit}",
+                "an integer of 1 or more",
                 "set_num_threads expects a positive integer.",
             )
         )

@@ -108,7 +108,8 @@ def from_array(array: np.ndarray) -> Tensor:
     found = spec(kind, tuple(array.shape), strides)
     address = array.ctypes.data
     nbytes = extent(found.shape, found.strides) * size
-    return result_of(adopt(address, nbytes, array), address, found)
+    storage = adopt(address, nbytes, array, not array.flags.writeable)
+    return result_of(storage, address, found)
 
 
 def result_of(storage: Storage, pointer: int, found: Spec) -> Tensor:

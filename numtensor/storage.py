@@ -10,13 +10,14 @@ the tensor's.
 from __future__ import annotations
 
 import collections
+import functools
 import os
 import threading
 from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import NumtensorError, message
+from .errors import NumtensorError, ReadOnlyError, message
 
 _ALIGN = 64
 _SMALL = 1024  # below this, blocks of every multiple of 64 bytes, cut from slabs
@@ -78,7 +79,7 @@ class _Window:
             "version": 3,
             "shape": (storage.nbytes,),
             "typestr": "|u1",
-            "data": (storage.pointer, False),
+            "data": (storage.pointer, type(storage) is ReadOnlyStorage),
         }
 
 
@@ -119,9 +120,13 @@ def pool_limit() -> int:
         if text.isdecimal():
             _limit.append(int(text))
         else:
-            pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-            _limit.append(pages // 4)
+            _limit.append(_machine_memory() // 4)
     return _limit[0]
+
+
+@functools.cache
+def _machine_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def pooled_bytes() -> int:
@@ -188,6 +193,9 @@ def new_block(nbytes: int, shelf: Any) -> Block:
 
 
 def _allocate(size: int) -> np.ndarray:
+    if size > _machine_memory():
+        # the system might promise it all the same, and end the process on writing
+        raise MemoryError
     try:
         return np.empty(size, np.uint8)
     except ValueError as error:  # larger than an array may be
@@ -212,11 +220,40 @@ def allocate(nbytes: int) -> Storage:
     return storage
 
 
-def adopt(address: int, nbytes: int, owner: Any) -> Storage:
+class ReadOnlyStorage(Storage):
+    """Somebody else's memory that the system may protect: writing could end the
+    process, so every way of writing stops here, at the count of changes."""
+
+    __slots__ = ()
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        """Always 0: nothing can change."""
+        return 0
+
+    @version.setter
+    def version(self, value: int) -> None:
+        refuse_writing("write")
+
+
+def refuse_writing(op: str) -> None:
+    """Raise ReadOnlyError."""
+    raise ReadOnlyError(
+        message(
+            op,
+            "a tensor over a read-only ndarray",
+            "memory that may be written",
+            "assignment destination is read-only. Use clone() first.",
+        )
+    )
+
+
+def adopt(address: int, nbytes: int, owner: Any, read_only: bool = False) -> Storage:
     """Return a storage over memory that `owner` keeps alive."""
-    storage = object.__new__(Storage)
+    storage = object.__new__(ReadOnlyStorage if read_only else Storage)
     storage.pointer = address
     storage.block = (address, owner, _NOWHERE)
     storage.nbytes = nbytes
-    storage.version = 0
+    if not read_only:
+        storage.version = 0
     return storage

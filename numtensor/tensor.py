@@ -19,6 +19,7 @@ from .devices import device as Device
 from .dtypes import FLOAT, dtype
 from .errors import AutogradError, ShapeError, message
 from .layout import Size
+from .storage import ReadOnlyStorage
 from .taped import Taped
 
 
@@ -400,7 +401,7 @@ class _Exposed:
             "shape": tuple(found.shape),
             "typestr": found.dtype.numpy.str,
             "strides": tuple(s * size for s in found.strides),
-            "data": (tensor._pointer, False),
+            "data": (tensor._pointer, type(self.storage) is ReadOnlyStorage),
         }
 
 

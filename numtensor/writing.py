@@ -10,6 +10,7 @@ from typing import Any
 from .errors import AutogradError, ShapeError, message
 from .layout import has_internal_overlap
 from .memory import overlap
+from .storage import ReadOnlyStorage, refuse_writing
 from .tape import grad_mode
 from .tensor import Tensor
 
@@ -18,8 +19,10 @@ def writable(op: str, target: Tensor, recorded: bool) -> Tensor:
     """Check that `target` may be written to.
 
     Raises: AutogradError, a leaf (or a view of one) that requires grad; ShapeError,
-    elements that share memory.
+    elements that share memory; ReadOnlyError.
     """
+    if type(target._storage) is ReadOnlyStorage:
+        refuse_writing(op)
     if grad_mode.enabled:
         base = target._base
         if target._requires_grad and target.grad_fn is None:

@@ -125,3 +125,34 @@ class TestMessages:
             nt.zeros(2**62, 2**62)
         with pytest.raises(MemoryError):
             nt.zeros(10**15)
+
+
+class TestReadOnlyMemory:
+    """Memory that the system protects must not be written, or the process ends."""
+
+    def test_no_way_of_writing(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.arange(4.0))
+        mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+        with pytest.warns(UserWarning, match="not writable"):
+            t = nt.from_numpy(mapped)
+        warm = nt.zeros(4, dtype=nt.float64)
+        warm += nt.ones(4, dtype=nt.float64)
+        warm.zero_().zero_()
+        ways = [
+            lambda: t.add_(1),
+            lambda: t.__iadd__(nt.ones(4, dtype=nt.float64)),
+            lambda: t.zero_(),
+            lambda: t.fill_(2.0),
+            lambda: t.copy_(nt.ones(4)),
+            lambda: t.uniform_(),
+            lambda: t[1:].mul_(2),
+            lambda: t.__setitem__(0, 5.0),
+            lambda: nt.exp(warm, out=t),
+            lambda: t.numpy().__setitem__(0, 1.0),
+            lambda: t.storage().__setitem__(0, 1.0),
+        ]
+        for way in ways:
+            with pytest.raises(ValueError, match="read-only"):
+                way()
+        assert (t + 1).tolist() == [1.0, 2.0, 3.0, 4.0]
+        assert t.clone().add_(1).tolist() == [1.0, 2.0, 3.0, 4.0]

@@ -279,8 +279,8 @@ def zero_(self: Tensor) -> Tensor:
         key = ("into", self._spec, int)
         plan = _zero.plans.get(key)
         if plan is not None:
+            self._storage.version += 1  # read-only memory refuses here
             plan.run(plan.kernel, plan.n, self._pointer, plan.table, 0)
-            self._storage.version += 1
             return self
     return _zero.store(self, (0,), "in place")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import fastcall
+from ..dtypes import find as find_dtype
 from ..elementwise import Elementwise
 from ..reduce import Reduction
 from ..tensor import Tensor
@@ -160,7 +161,6 @@ def reduction(
     reference: Callable[..., Any] | None = None,
     domain: Any = ((-3.0, 3.0),),
     why: str = "",
-    wrap: Callable[[Reduction], Callable[..., Any]] | None = None,
     dtypes: str = "all",
 ) -> Any:
     """Declare a reduction over any dims: see `reduce.Reduction` for the fields."""
@@ -168,31 +168,31 @@ def reduction(
         name, combine, vjp, rule=rule, before=before, after=after, saves=saves,
         empty_ok=empty_ok, why=why,
     )  # fmt: skip
-    call: Any
-    if wrap is not None:
-        call = wrap(operator)
-    else:
 
-        def call(
-            input: Tensor,
-            dim: Any = None,
-            keepdim: bool = False,
-            *,
-            dtype: Any = None,
-            axis: Any = None,
-            keepdims: bool | None = None,
-            out: Tensor | None = None,
-        ) -> Tensor:
-            if dim is None and axis is not None:
-                dim = axis
-            if keepdims is not None:
-                keepdim = keepdims
-            result = operator(input, dim, keepdim, dtype)
-            return result if out is None else out.copy_(result)
+    def call(
+        input: Tensor,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        dtype: Any = None,
+        axis: Any = None,
+        keepdims: bool | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        if axis is keepdims is dtype is out is None:
+            return operator(input, dim, keepdim)
+        if dim is None:
+            dim = axis
+        if keepdims is not None:
+            keepdim = keepdims
+        if dtype is not None:
+            dtype = find_dtype(dtype)
+        result = operator(input, dim, keepdim, dtype)
+        return result if out is None else out.copy_(result)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
-    call.operator = operator
+    call.operator = operator  # type: ignore[attr-defined]
     register(
         Declared(
             name, "reduction", call, operator, reference, domain,

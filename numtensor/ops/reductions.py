@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes, launch
-from ..dtypes import FLOAT, find
+from ..dtypes import FLOAT
 from ..errors import DimError, DTypeError, message
 from ..kernels.expr import Expr, apply, cast
 from ..kernels.expr import var as variable
@@ -35,36 +35,9 @@ def _along(reference: Any) -> Any:
     return call
 
 
-def _resolved(operator: Any) -> Any:
-    """Wrap sum, mean, prod: PyTorch's arguments in PyTorch's order."""
-
-    def call(
-        input: Tensor,
-        dim: Any = None,
-        keepdim: bool = False,
-        *,
-        dtype: Any = None,
-        axis: Any = None,
-        keepdims: bool | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        if axis is keepdims is dtype is out is None:
-            return operator(input, dim, keepdim)
-        if dim is None:
-            dim = axis
-        if keepdims is not None:
-            keepdim = keepdims
-        if dtype is not None:
-            dtype = find(dtype)
-        result = operator(input, dim, keepdim, dtype)
-        return result if out is None else out.copy_(result)
-
-    return call
-
-
 sum = reduction(
     "sum", "sum", lambda g, x, out, plan: expand_result(g, plan),
-    rule="sum", reference=_along(np.sum), wrap=_resolved,
+    rule="sum", reference=_along(np.sum),
     doc="""The sum over `dim`, or of everything.
 
     Dtypes: integers and bool give int64, floats themselves; `dtype` casts first.
@@ -78,7 +51,7 @@ sum = reduction(
 mean = reduction(
     "mean", "sum", lambda g, x, out, plan: expand_result(g / plan.count, plan),
     rule="float", after=lambda total, count: total / count,
-    reference=_along(np.mean), wrap=_resolved, dtypes="float",
+    reference=_along(np.mean), dtypes="float",
     doc="""The mean over `dim`, or of everything; floating-point tensors only.
 
     >>> import numtensor as nt
@@ -89,7 +62,7 @@ mean = reduction(
 nansum = reduction(
     "nansum", "sum",
     lambda g, x, out, plan: expand_result(g, plan) * (x == x),
-    rule="sum", saves="x", reference=_along(np.nansum), wrap=_resolved,
+    rule="sum", saves="x", reference=_along(np.nansum),
     before=lambda x: m.where(x == x, x, x * 0 if not m.is_float(x) else _zero(x)),
     doc="The sum over `dim`, NaN counted as 0.",
 )  # fmt: skip
@@ -115,7 +88,7 @@ def _prod_vjp(g: Tensor, x: Tensor, out: Tensor, plan: Plan) -> Tensor:
 
 prod = reduction(
     "prod", "prod", _prod_vjp, rule="sum", saves="x out",
-    reference=_along(np.prod), wrap=_resolved, domain=((0.5, 1.5),),
+    reference=_along(np.prod), domain=((0.5, 1.5),),
     doc="The product over `dim`, or of everything.",
 )  # fmt: skip
 
