@@ -5,6 +5,7 @@ Knows nothing of tensors: promotion takes dtypes and says what the result is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,9 @@ _BY_PYTHON = {bool: bool_, int: int64, float: float64}
 
 _default = float32
 
+#: called when the default dtype changes, by whoever has worked something out with it
+default_changed: list[Callable[[], None]] = []
+
 
 def get_default_dtype() -> dtype:
     """Return the dtype that Python floats become: float32 unless it was changed."""
@@ -89,7 +93,10 @@ def set_default_dtype(value: dtype) -> None:
         raise DTypeError(
             message("set_default_dtype", repr(value), "a floating-point dtype")
         )
-    _default = value
+    if value is not _default:
+        _default = value
+        for forget in default_changed:
+            forget()
 
 
 def find(value: Any) -> dtype:

@@ -96,6 +96,7 @@ class Elementwise:
         self.check = check
         self.node_name = node_name or _camel(name) + "Backward0"
         self.plans: dict[Any, Plan] = {}
+        dtypes.default_changed.append(self.plans.clear)
         if rule not in RULES:
             raise ValueError(f"{name}: unknown typing rule {rule!r}")
         if vjps is None and not why:
@@ -330,6 +331,10 @@ class Elementwise:
                 )
             )
         target = writable(self.name, target, recorded)
+        # first, since a copy that sets an operand apart may have other strides
+        args = [
+            apart(self.name, target, a) if isinstance(a, Tensor) else a for a in args
+        ]
         specs = [a._spec if isinstance(a, Tensor) else type(a) for a in args]
         key = ("into", target._spec, *specs)
         plan = self.plans.get(key)
@@ -337,8 +342,6 @@ class Elementwise:
             plan = self._remember(key, self.plan(specs, target._spec))
         if self.check is not None:
             self.check(*args)
-        for k in plan.tensors:
-            args[k] = apart(self.name, target, args[k])
         versions = [args[k]._storage.version for k in plan.tensors]
         before = edge(target) if recorded else None
         kept = None

@@ -125,3 +125,17 @@ def test_in_place_keeps_the_dtype():
     flag = ones("bool", 2)
     with pytest.raises(RuntimeError, match="can't be cast"):
         flag += 1
+
+
+def test_the_default_dtype_counts_at_each_call():
+    """What was worked out under one default must not serve under another."""
+    whole = nt.tensor([1, 2])
+    try:
+        for kind in (nt.float32, nt.float64, nt.float32):
+            nt.set_default_dtype(kind)
+            assert (whole * 1.5).dtype is kind
+            assert (whole / whole).dtype is kind
+            assert whole.exp().dtype is kind
+            assert (2.5 - whole).dtype is kind
+    finally:
+        nt.set_default_dtype(nt.float32)

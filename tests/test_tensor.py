@@ -162,3 +162,28 @@ def test_messages(call, kind, text):
     with pytest.raises(kind) as caught:
         call()
     assert str(caught.value) == text
+
+
+class TestOverlap:
+    """An operand that shares memory with the target is read as it was before."""
+
+    def test_places_that_cross(self):
+        for start in range(5):
+            x = nt.arange(12.0)
+            expected = x.numpy().copy()
+            expected[:10:2] += x.numpy()[start : start + 5].copy()
+            x[:10:2].add_(x[start : start + 5])
+            assert x.tolist() == expected.tolist()
+
+    def test_steps_that_differ(self):
+        x = nt.arange(24.0).reshape(4, 6)
+        a = x.numpy().copy()
+        a[:, ::2] = a[:, ::2] * np.ascontiguousarray(a[:, 1:4])
+        x[:, ::2].mul_(x[:, 1:4])
+        assert x.tolist() == a.tolist()
+
+    def test_out_that_crosses_an_operand(self):
+        x = nt.arange(12.0)
+        expected = np.exp(np.arange(3.0, 8.0, dtype=np.float32))
+        nt.exp(x[3:8], out=x[::2][:5])
+        np.testing.assert_allclose(x.numpy()[:10:2], expected, rtol=1e-6)
