@@ -15,6 +15,7 @@ from .storage import Storage, new_block
 from .tape import grad_mode
 from .tensor import Tensor
 from .wayback import record
+from .writing import may_meet
 
 if TYPE_CHECKING:
     from .elementwise import Elementwise
@@ -169,7 +170,7 @@ def augmented(op: Elementwise) -> Callable[[Any, Any], Tensor]:
             plan = plans["into", x._spec, x._spec, y._spec]
         except (KeyError, AttributeError):
             return general(x, y)
-        if x._storage is y._storage or (grad_mode.enabled and y.requires_grad):
+        if may_meet(x._storage, y._storage) or (grad_mode.enabled and y.requires_grad):
             return general(x, y)
         x._storage.version += 1  # before the kernel: read-only memory refuses here
         plan.run(plan.kernel, plan.n, x._pointer, x._pointer, y._pointer, plan.table)

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .dtypes import FLOAT
 from .errors import AutogradError, DTypeError, ShapeError, message
 from .spec import Spec
-from .storage import Storage, adopt
-from .tape import Node, RemovableHandle, make_roots, run_backward
+from .storage import ReadOnlyStorage, Storage, adopt
+from .tape import Node, RemovableHandle, make_roots, next_sequence, run_backward
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 T = TypeVar("T", bound="Taped")
+
+
+def _alias(own: Storage) -> Storage:
+    """Return the same memory with a count of changes of its own."""
+    return adopt(own.pointer, own.nbytes, own, type(own) is ReadOnlyStorage)
 
 
 class Taped:
@@ -163,17 +168,18 @@ class Taped:
         """The same memory outside the tape, which does not notice changes to it."""
         from .memory import result_of
 
-        own = self._storage
-        apart = adopt(own.pointer, own.nbytes, own)  # with a version of its own
-        return result_of(apart, self._pointer, self._spec)
+        return result_of(_alias(self._storage), self._pointer, self._spec)
 
     @data.setter
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Taped):
             raise TypeError(message("data", type(value).__name__, "a Tensor"))
-        self._storage = value._storage
+        self._storage = storage = _alias(value._storage)
         self._pointer = value._pointer
         self._spec = value._spec
+        if type(storage) is not ReadOnlyStorage:
+            # no node may take the new memory for what it has saved
+            storage.version = next_sequence()
 
     def detach_(self: T) -> T:
         """Take this tensor off the tape, in place.

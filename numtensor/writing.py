@@ -10,7 +10,7 @@ from typing import Any
 from .errors import AutogradError, ShapeError, message
 from .layout import has_internal_overlap
 from .memory import overlap
-from .storage import ReadOnlyStorage, refuse_writing
+from .storage import ReadOnlyStorage, Storage, refuse_writing
 from .tape import grad_mode
 from .tensor import Tensor
 
@@ -99,12 +99,19 @@ def _refuse_leaf(op: str, what: str) -> None:
     )
 
 
+def may_meet(a: Storage, b: Storage) -> bool:
+    """Whether two storages have a byte in common; two objects can, over one ndarray."""
+    return a is b or (
+        a.pointer < b.pointer + b.nbytes and b.pointer < a.pointer + a.nbytes
+    )
+
+
 def apart(op: str, target: Tensor, source: Any) -> Any:
     """Return `source` so that writing `target` cannot change it before it is read.
 
     Raises: ShapeError, the two overlap in part, as PyTorch refuses it.
     """
-    if source is target or source._storage is not target._storage:
+    if source is target or not may_meet(target._storage, source._storage):
         return source
     status = overlap(target, source)
     if status == "none" or status == "full":

@@ -187,3 +187,21 @@ class TestOverlap:
         expected = np.exp(np.arange(3.0, 8.0, dtype=np.float32))
         nt.exp(x[3:8], out=x[::2][:5])
         np.testing.assert_allclose(x.numpy()[:10:2], expected, rtol=1e-6)
+
+    def test_two_tensors_over_one_ndarray(self):
+        a = np.arange(10, dtype=np.float32)
+        whole, part = nt.from_numpy(a), nt.from_numpy(a[1:])
+        with pytest.raises(RuntimeError, match="single memory location"):
+            whole[:-1].add_(part)
+        expected = a.copy()
+        expected[:8:2] += a[1:5]
+        whole[:8:2].add_(part[:4])
+        assert whole.tolist() == expected.tolist()
+
+
+def test_a_node_does_not_take_new_data_for_what_it_saved():
+    x = nt.ones(1000, requires_grad=True)
+    y = (x * x).sum()
+    x.data = nt.ones(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
