@@ -237,9 +237,9 @@ def _compile(
     module = types.ModuleType(f"numtensor.compiled.{path.stem}")
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-        function = numba.cfunc(_signature(kind), error_model="numpy")(
-            getattr(module, name)
-        )
+        from .lang import FLAGS
+
+        function = numba.cfunc(_signature(kind), **FLAGS)(getattr(module, name))
     except Exception as error:
         raise CompileError(
             message(

@@ -16,11 +16,19 @@ from __future__ import annotations
 import operator
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+
+#: every flag that Numba compiles with, and no other place sets any. Python's error
+#: model would put a branch for a zero divisor into every loop; fast-math stays off, but
+#: for the sums and products of reductions, whose own words say so.
+FLAGS = {"error_model": "numpy"}
+
+#: for the one function that spreads a kernel over threads
+parallel = njit(parallel=True, nogil=True, **FLAGS)
 
 bool_ = types.boolean
 uint8, int8, int16, int32, int64 = (

@@ -8,13 +8,14 @@ arguments as an array (METH_FASTCALL), so a call costs no tuple and no dispatche
 Source for `compiler`, which compiles these once and keeps the machine code on disk.
 """
 
-from numba import njit, prange
+from numba import prange
 
 from numtensor.kernels.lang import (
     call_kernel,
     double_bits,
     fetch_add,
     new_reference,
+    parallel,
     py_as_float64,
     py_as_int64,
     py_error,
@@ -51,7 +52,7 @@ def serial_float(none, args, count):
     return new_reference(none)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy")
+@parallel
 def _spread(kernel, slots, n, chunk, counter, threads):
     for _ in prange(threads):
         # each thread takes the next chunk when it is done with one: a thread that the

@@ -1,0 +1,115 @@
+"""The text of emitted kernels: a change to it is a change that shows in a diff.
+
+`NUMTENSOR_RENEW_SNAPSHOTS=1 pytest tests/test_source.py` writes them anew.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import numtensor as nt
+from numtensor.kernels import compiler
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def _add_flat():
+    x = nt.ones(8)
+    return nt.kernel_source(nt.add, x, x)
+
+
+def _add_number():
+    return nt.kernel_source(nt.add, nt.ones(8), 2.0)
+
+
+def _mul_strided():
+    return nt.kernel_source(nt.mul, nt.ones(4, 6)[:, ::2], nt.ones(3))
+
+
+def _add_tiled():
+    x = nt.ones(256, 256)
+    return nt.kernel_source(nt.add, x, x.t())
+
+
+def _exp_float32():
+    return nt.kernel_source(nt.exp, nt.ones(8))
+
+
+def _where_mixed():
+    x = nt.ones(8, dtype=nt.int32)
+    return nt.kernel_source(nt.where, x > 0, x, 0.5)
+
+
+def _sum_inner():
+    return nt.kernel_source(nt.sum, nt.ones(8))
+
+
+def _mean_blocks():
+    return nt.kernel_source(nt.mean, nt.ones(100_000))
+
+
+def _amax_int():
+    return nt.kernel_source(nt.amax, nt.ones(8, dtype=nt.int16))
+
+
+def _latest(name, run):
+    """The source of the kernel called `name` that `run` makes load."""
+    run()
+    found = [k for k in compiler._kernels.values() if k.name == name]
+    return found[-1].path.read_text()
+
+
+def _sum_outer():
+    return _latest("nansum", lambda: nt.ones(16, 64).nansum(0))
+
+
+def _argmax():
+    return _latest("argmax", lambda: nt.ones(8, dtype=nt.float64).argmax())
+
+
+def _backward_broadcast():
+    def run():
+        x = nt.ones(16, 3, requires_grad=True)
+        y = nt.ones(3, requires_grad=True)
+        nt.hypot(x, y).sum().backward()
+
+    return _latest("hypot_backward", run)
+
+
+PROGRAMS = {
+    f.__name__.strip("_"): f
+    for f in (
+        _add_flat, _add_number, _mul_strided, _add_tiled, _exp_float32, _where_mixed,
+        _sum_inner, _mean_blocks, _amax_int, _sum_outer, _argmax, _backward_broadcast,
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_source_is_the_recorded_one(name):
+    text = PROGRAMS[name]()
+    path = SNAPSHOTS / f"{name}.txt"
+    if os.environ.get("NUMTENSOR_RENEW_SNAPSHOTS"):
+        SNAPSHOTS.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+    compile(text, name, "exec")
+
+
+def test_one_kernel_per_class_of_layouts():
+    """Sizes and strides are not part of a kernel: another shape compiles nothing."""
+    for shape in ((8,), (9,), (2, 5), (3, 4, 5)):
+        nt.cosh(nt.ones(*shape))
+    before = dict(compiler.statistics)
+    for shape in ((1000,), (7, 11), (2, 3, 4, 5)):
+        nt.cosh(nt.ones(*shape))
+    assert compiler.statistics == before
+
+
+def test_both_gradients_come_out_of_one_kernel():
+    x = nt.ones(5, dtype=nt.float64, requires_grad=True)
+    y = nt.full((5,), 2.0, dtype=nt.float64, requires_grad=True)
+    nt.atan2(x, y).sum().backward()
+    names = [k.name for k in compiler._kernels.values()]
+    assert names.count("atan2_backward") == 1
