@@ -33,21 +33,34 @@ NAMES = ("x", "y", "z", "w", "v", "u")
 def record(op: Elementwise, plan: Plan, result: Tensor, args: Sequence[Any]) -> None:
     """Put the call on the tape."""
     mask = 0
-    edges = []
+    edges: tuple[Any, ...] = ()
     for k in plan.tensors:
-        found = edge(args[k])
-        if found is not None:
-            mask |= 1 << k
-            edges.append(found)
+        tensor = args[k]
+        if tensor._base is None and not tensor._output:
+            # what `edge` says of nearly all tensors
+            if not tensor._requires_grad:
+                continue
+            edges += (tensor._node or tensor,)
+        else:
+            found = edge(tensor)
+            if found is None:
+                continue
+            edges += (found,)
+        mask |= 1 << k
     way = plan.ways_back.get(mask)
     if way is None:
         way = plan.ways_back[mask] = WayBack(op, plan, mask)
     node = _new(ElementwiseNode)
     node.way = way
     node.hooks = None
-    node.edges = tuple(edges)
+    node.edges = edges
     node.sequence = next_sequence()  # last: an edge may make the node of a view
     used = way.used
+    if way.saves_nothing:
+        node.saved = node.versions = node.numbers = ()
+        result._node = node
+        result._requires_grad = True
+        return
     if way.uses_out:
         # not the result itself, which holds the node: that would be a cycle
         held = [args[k] for k in used]
@@ -138,7 +151,16 @@ class WayBack:
     symbolically, which shows what they use, hence what must be saved.
     """
 
-    __slots__ = ("op", "plan", "wanted", "used", "uses_out", "passed", "compiled")
+    __slots__ = (
+        "op",
+        "plan",
+        "wanted",
+        "used",
+        "uses_out",
+        "saves_nothing",
+        "passed",
+        "compiled",
+    )
 
     def __init__(self, op: Elementwise, plan: Plan, mask: int) -> None:
         assert op.vjps is not None
@@ -156,6 +178,7 @@ class WayBack:
             self.passed[k] = result is g and self._dtype(k) == plan.out.dtype.name
         self.used = tuple(k for k in plan.tensors if NAMES[k] in used)
         self.uses_out = "out" in used
+        self.saves_nothing = not (self.used or self.uses_out or plan.numbers)
 
     def _dtype(self, k: int) -> str:
         spec = self.plan.specs[k]
