@@ -367,11 +367,12 @@ def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:
     alone = count == 1 or n <= chunk or bool(_forked)
     if not alone and _one_at_a_time.acquire(blocking=False):
         try:
+            spread = _threaded()  # imports Numba, with nobody else importing it
             if count != _numba_threads():
                 _set_numba_threads(count)
             counter = ctypes.c_int64(0)
             taken = ctypes.addressof(counter)
-            _threaded()(address, place, n, chunk, taken, count)
+            spread(address, place, n, chunk, taken, count)
         finally:
             _one_at_a_time.release()
     else:

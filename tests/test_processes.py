@@ -67,3 +67,38 @@ def test_thread_count_from_the_environment():
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == (expected or str(compiler._limit()))
+
+
+THREADS = """
+import threading
+import numtensor as nt
+
+faults = []
+
+def work(number):
+    try:
+        for n in (3, 300_000, 11, 200_000) * 5:
+            x = nt.full((n,), 0.5, requires_grad=True)
+            (x * x + number).sum().backward()
+            assert x.grad.tolist()[:2] == [1.0, 1.0]
+            assert 0 <= nt.rand(n).min().item() < 1
+    except Exception as error:
+        faults.append(repr(error))
+
+threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+print(faults)
+"""
+
+
+def test_many_threads_meet_numba_and_its_threads_at_once():
+    """The first large operators of several threads import Numba and start its threads
+    while others compile or run."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
