@@ -66,7 +66,7 @@ def test_thread_count_from_the_environment():
             env={**os.environ, "NUMTENSOR_NUM_THREADS": value},
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == (expected or str(compiler._limit()))
+        assert done.stdout.strip() == (expected or str(compiler.max_threads()))
 
 
 THREADS = """
