@@ -317,7 +317,8 @@ def _numerical(
                 [(a - b).ravel() / step for a, b in zip(above, below, strict=True)]
             )
         if not rows:
-            rows = [[v.ravel()[:0] for v in values()]]
+            jacobians.append([np.zeros((0, v.size)) for v in values()])
+            continue
         jacobians.append([np.array(column) for column in zip(*rows, strict=True)])
     return jacobians
 
