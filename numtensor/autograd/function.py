@@ -173,9 +173,9 @@ class FunctionCtx(Node):
                         f"with {list(wanted.shape)}.",
                     )
                 )
-            grad = grad.sum_to_size(wanted.shape)  # type: ignore[attr-defined]
+            grad = grad.sum_to_size(wanted.shape)
         if grad.dtype is not wanted.dtype:
-            grad = grad.to(wanted.dtype)  # type: ignore[attr-defined]
+            grad = grad.to(wanted.dtype)
         return grad
 
     def release(self) -> None:
@@ -397,7 +397,7 @@ def _rebase(ctx: FunctionCtx, target: Tensor, own: int, number: int) -> None:
 
 def _zeros(found: Spec) -> Tensor:
     made = empty(contiguous_spec(found.dtype, tuple(found.shape)))
-    return made.zero_()  # type: ignore[attr-defined, no-any-return]
+    return made.zero_()
 
 
 def once_differentiable(

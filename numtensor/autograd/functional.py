@@ -55,7 +55,7 @@ def _rows(
     from ..ops.joining import stack
 
     columns: list[list[Tensor]] = [[] for _ in given]
-    for element in output.reshape(-1).unbind(0):  # type: ignore[attr-defined]
+    for element in output.reshape(-1).unbind(0):
         for column, g in zip(
             columns, _grads([element], given, None, create_graph), strict=True
         ):
@@ -204,7 +204,7 @@ def _strict(
     for k, output in enumerate(outputs):
         found: Sequence[Tensor | None] = [None]
         if output.requires_grad:
-            ones = output.new_ones(output.shape)  # type: ignore[attr-defined]
+            ones = output.new_ones(output.shape)
             found = grad(output, given, ones, retain_graph=True, allow_unused=True)
         for n, g in enumerate(found):
             if g is None:
@@ -222,7 +222,7 @@ def _strict(
 def _vectors(op: str, v: Any, like: Sequence[Tensor]) -> list[Tensor] | None:
     if v is None:
         if len(like) == 1 and like[0].numel() == 1:
-            return [like[0].new_ones(like[0].shape)]  # type: ignore[attr-defined]
+            return [like[0].new_ones(like[0].shape)]
         raise AutogradError(
             message(
                 op,
@@ -263,7 +263,7 @@ def _grads(
 
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    return empty(contiguous_spec(like.dtype, shape)).zero_()  # type: ignore[attr-defined, no-any-return]
+    return empty(contiguous_spec(like.dtype, shape)).zero_()
 
 
 def _shaped(found: Sequence[Tensor], single: bool, create_graph: bool) -> Any:

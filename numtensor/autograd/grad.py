@@ -96,7 +96,7 @@ def grad(
         result = found.get(id(source))
         if result is None and materialize_grads:
             zeros = empty(contiguous_spec(source.dtype, tuple(source.shape)))
-            result = zeros.zero_()  # type: ignore[attr-defined]
+            result = zeros.zero_()
         elif result is None and not allow_unused:
             raise AutogradError(
                 message(

@@ -178,7 +178,7 @@ def _random_like(outputs: Sequence[Tensor], strided: bool) -> tuple[Tensor, ...]
     for output in outputs:
         shape = tuple(output.shape)
         array = generator.standard_normal((*shape, 2) if strided else shape)
-        tensor = from_array(np.array(array)).to(output.dtype)  # type: ignore[attr-defined]
+        tensor = from_array(np.array(array)).to(output.dtype)
         if strided:
             tensor = tensor[..., 0]
         made.append(tensor.requires_grad_())
