@@ -136,7 +136,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def _keep(path: Path, data: bytes) -> None:
+def keep(path: Path, data: bytes) -> None:
     """Write a file of the cache; a full disk costs the next start, not this program."""
     try:
         if not path.exists() or path.read_bytes() != data:
@@ -158,14 +158,15 @@ def load(name: str, source: str) -> Kernel:
             kernel = _kernels.get(key)
             if kernel is None:
                 path = cache_dir() / f"{key}.py"
-                _keep(path, source.encode())
+                keep(path, source.encode())
                 address = _code(name, path, source, _KERNEL)
                 kernel = _kernels[key] = Kernel(name, address, path)
     return kernel
 
 
-# The C signatures that Numba is asked for: kernels, Python functions, the spreader.
-_KERNEL, _FASTCALL, _SPREAD = "kernel", "fastcall", "spread"
+# The C signatures that Numba is asked for: kernels, Python functions, the spreader,
+# functions of capsules.
+_KERNEL, _FASTCALL, _SPREAD, _CAPSULE = "kernel", "fastcall", "spread", "capsule"
 
 
 def _signature(kind: str):
@@ -176,6 +177,7 @@ def _signature(kind: str):
         _KERNEL: nb.void(slots, nb.int64, nb.int64),
         _FASTCALL: nb.int64(nb.int64, slots, nb.int64),
         _SPREAD: nb.void(*[nb.int64] * 6),
+        _CAPSULE: nb.void(slots),
     }[kind]
 
 
@@ -259,7 +261,7 @@ def _compile(
     header = json.dumps(facts).encode()
     code = library._get_compiled_object()
     checksum = hashlib.sha256(header + code).hexdigest().encode()
-    _keep(stored, _MAGIC + checksum + b"\n" + header + b"\n" + code)
+    keep(stored, _MAGIC + checksum + b"\n" + header + b"\n" + code)
     _alive.append(function)
     seconds = time.perf_counter() - start
     statistics["compiled"] += 1
@@ -281,8 +283,13 @@ class _MethodDef(ctypes.Structure):
 _METH_FASTCALL = 0x0080
 
 
-def _runner_code(name: str, kind: str) -> int:
-    path = _HERE / "runners.py"
+@functools.cache
+def _own_code(room: str, name: str, kind: str) -> int:
+    """Return the address of a function whose source is a file beside this one.
+
+    Called with the lock held, so that nothing is linked twice.
+    """
+    path = _HERE / f"{room}.py"
     return _code(name, path, path.read_text(), kind)
 
 
@@ -294,7 +301,7 @@ def runner(name: str) -> Callable[..., None]:
     held, which is right for what takes microseconds.
     """
     with _lock:
-        address = _runner_code(name, _FASTCALL)
+        address = _own_code("runners", name, _FASTCALL)
         method = _MethodDef(name.encode(), address, _METH_FASTCALL, None)
         _alive.append(method)
         create = ctypes.pythonapi.PyCFunction_NewEx
@@ -305,12 +312,19 @@ def runner(name: str) -> Callable[..., None]:
 
 
 @functools.cache
+def capsule_function(name: str) -> int:
+    """Return the address of `delete_export` or `drop_capsule` of `capsules`."""
+    with _lock:
+        return _own_code("capsules", name, _CAPSULE)
+
+
+@functools.cache
 def _threaded() -> Callable[..., None]:
     with _lock:
         from numba.np.ufunc import parallel
 
         parallel._launch_threads()
-        address = _runner_code("threaded", _SPREAD)
+        address = _own_code("runners", "threaded", _SPREAD)
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
         return kind(address)  # ctypes releases the interpreter lock
 

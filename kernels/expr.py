@@ -248,10 +248,11 @@ class Printer:
     """Prints expressions as statements, each value once (common subexpressions).
 
     `expand(name, args)` turns a function node into primitives, or returns None for a
-    call into the C library.
+    call into the C library, or for a word of the target's own if `own_words`.
     """
 
     expand: Callable[[str, tuple[Expr, ...]], Expr | None]
+    own_words: bool = False
     lines: list[str] = field(default_factory=list)
     calls: set[str] = field(default_factory=set)
     cost: int = 0
@@ -314,7 +315,7 @@ class Printer:
             text = f"not {args[0]}" if x.dtype == "bool" else f"~{args[0]}"
         elif x.op in _TEMPLATES:
             text = _TEMPLATES[x.op].format(*args)
-        elif x.op in _CALLS:
+        elif x.op in _CALLS or self.own_words:
             self.calls.add(x.op)
             return f"{x.op}({', '.join(args)})"
         else:

@@ -14,6 +14,8 @@ Forms
     inner    reductions whose innermost loop runs over reduced elements
     outer    reductions whose innermost loop runs over kept elements
     arg      the largest or smallest element and where it stands
+
+The forms of CUDA kernels are in `cuda.emit`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from dataclasses import dataclass
 from .expr import Expr
 
 UNIT, ZERO, ANY = "unit", "zero", "any"
+#: of an operand whose neighbours along the next dim lie closer than along this one
+ACROSS = "across"
 
 #: elements that one accumulator run of `inner` adds before it is put aside
 SEGMENT = 2048
@@ -137,6 +141,8 @@ class Nest:
     stores: tuple[Store, ...] = ()
     reductions: tuple[Reduction, ...] = ()
     scalars: tuple[tuple[str, str], ...] = ()  # (name, dtype)
+    #: numbers of kept and of reduced dims, on targets whose text depends on them
+    ranks: tuple[int, ...] = ()
 
     @property
     def moving(self) -> tuple[Operand, ...]:

@@ -10,27 +10,7 @@ from __future__ import annotations
 from .. import mathlib
 from ..expr import Expr, Printer, cast, var
 from ..loops import ANY, SEGMENT, TILE_ACROSS, TILE_DOWN, ZERO, Nest, Operand, Reduction
-
-_INDENT = "    "
-
-
-class Source:
-    """Lines of one kernel at their indentation."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.depth = 1
-        self.calls: set[str] = set()
-
-    def add(self, *lines: str) -> None:
-        self.lines += [_INDENT * self.depth + line for line in lines]
-
-    def open(self, line: str) -> None:
-        self.add(line)
-        self.depth += 1
-
-    def close(self) -> None:
-        self.depth -= 1
+from ..text import INDENT, Source, identity, import_lines, join
 
 
 def emit(nest: Nest) -> tuple[str, str, int]:
@@ -67,16 +47,12 @@ def _file(function: str, nest: Nest, source: Source) -> str:
     text = [f'"""{nest.name}, {nest.form}: {title}."""', ""]
     if "math" in source.calls:
         text += ["import math", ""]
-    text += ["from numtensor.kernels.lang import (", *_names(words), ")", ""]
+    text += ["from numtensor.kernels.lang import (", *import_lines(words), ")", ""]
     text += slots
     text += ["", "", f"def {function}(args, lo, hi):"]
-    text += [_INDENT + line for line in reads]
+    text += [INDENT + line for line in reads]
     text += source.lines
     return "\n".join(text) + "\n"
-
-
-def _names(words: set[str]) -> list[str]:
-    return [f"{_INDENT}{word}," for word in sorted(words)]
 
 
 def _print_body(
@@ -223,30 +199,6 @@ def _tiled(nest: Nest, source: Source) -> int:
     return cost
 
 
-def _identity(reduction: Reduction, dtype: str, source: Source) -> str:
-    text = reduction.combine.identity(dtype)
-    if "math." in text:
-        source.calls.add("math")
-    if "(" in text:
-        source.calls.add(dtype)
-    return text
-
-
-def _join(reduction: Reduction, dtype: str, a: str, b: str, source: Source) -> str:
-    """Source that joins two values: a word of `lang`, or integers by select."""
-    name = reduction.combine.name
-    if name in ("max", "min") and dtype == "bool":
-        return f"{a} | {b}" if name == "max" else f"{a} & {b}"
-    if name in ("max", "min") and not dtype.startswith("float"):
-        source.calls.add("where")
-        return f"where({b} {'>' if name == 'max' else '<'} {a}, {b}, {a})"
-    template = reduction.combine.part
-    word = template.partition("(")[0]
-    if word.isidentifier():
-        source.calls.add(word)
-    return template.format(a, b)
-
-
 def _finish(reduction: Reduction, total: str, dtype: str, source: Source) -> str:
     """Print what turns a total into the stored value; return its name."""
     value = var(total, dtype)
@@ -279,7 +231,7 @@ def _inner(nest: Nest, source: Source) -> int:
     source.add("end = min(total, i + block)")
     for r in nest.reductions:
         wide = r.combine.total_dtype(r.value.dtype)
-        source.add(f"{r.operand.name}_total = {_identity(r, wide, source)}")
+        source.add(f"{r.operand.name}_total = {identity(r, wide, source)}")
     source.open("while i < end:")
     source.add("left = udiv(i, n)", "column = i - left * n")
     for operand in moving:
@@ -287,14 +239,14 @@ def _inner(nest: Nest, source: Source) -> int:
     _walk(nest, source, "table[5]", "outer", "start")
     source.add(f"stop = min(n, column + min(end - i, {SEGMENT}))")
     for r in nest.reductions:
-        text = _identity(r, r.value.dtype, source)
+        text = identity(r, r.value.dtype, source)
         source.add(f"{r.operand.name}_part = {text}")
     _hoisted(nest, source, starts=True)
     source.open("for j in range(column, stop):")
     results = _stores(nest, "j", True)
     for r in nest.reductions:
         part = f"{r.operand.name}_part"
-        joined = _join(r, r.value.dtype, part, "{}", source)
+        joined = join(r, r.value.dtype, part, "{}", source)
         results.append((f"{part} = {joined}".replace("{}", "{0}"), r.value))
     cost = _print_body(nest, source, _loads(nest, "j", True), results)
     source.close()
@@ -305,7 +257,7 @@ def _inner(nest: Nest, source: Source) -> int:
         if wide != r.value.dtype:
             source.calls.add(wide)
             part = f"{wide}({part})"
-        joined = _join(r, wide, f"{name}_total", part, source)
+        joined = join(r, wide, f"{name}_total", part, source)
         source.add(f"{name}_total = {joined}")
     source.add("i += stop - column")
     source.close()
@@ -345,7 +297,7 @@ def _outer(nest: Nest, source: Source) -> int:
     source.add("out_start = place * n")
     source.open("for j in range(start, stop):")
     for r in nest.reductions:
-        text = _identity(r, r.operand.dtype, source)
+        text = identity(r, r.operand.dtype, source)
         source.add(f"{r.operand.name}[out_start + j] = {text}")
     source.close()
     source.open("for i in range(number * block, min(total, (number + 1) * block)):")
@@ -358,7 +310,7 @@ def _outer(nest: Nest, source: Source) -> int:
     results = _stores(nest, "j", True)
     for r in nest.reductions:
         place = f"{r.operand.name}[out_start + j]"
-        joined = _join(r, r.operand.dtype, place, "{}", source)
+        joined = join(r, r.operand.dtype, place, "{}", source)
         value = cast(r.value, r.operand.dtype)
         results.append((f"{place} = {joined}".replace("{}", "{0}"), value))
     cost = _print_body(nest, source, _loads(nest, "j", True), results)
@@ -395,7 +347,7 @@ def _arg(nest: Nest, source: Source) -> int:
     source.open("for task in range(lo, hi):")
     source.add("left = task", f"{x.name}_base = 0")
     _walk(nest, source, "table[4]", str(6 + len(nest.moving)), "base")
-    text = _identity(best, dtype, source)
+    text = identity(best, dtype, source)
     source.add("i = 0", f"best = {text}", "where_best = int64(-1)")
     source.open("while i < total:")
     source.add("left = udiv(i, n)", "column = i - left * n")
@@ -405,7 +357,7 @@ def _arg(nest: Nest, source: Source) -> int:
     load = _place(x, "j", True)
     source.open("for j in range(column, stop):")
     source.add(f"{x.value} = {load}")
-    source.add(f"part = {_join(best, dtype, 'part', x.value, source)}")
+    source.add(f"part = {join(best, dtype, 'part', x.value, source)}")
     source.close()
     if dtype == "bool":
         better = (
