@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from .errors import DeviceError, message
+from .kernels.cuda import driver
 
 
 class device:
@@ -31,6 +33,8 @@ class device:
             raise DeviceError(
                 message("device", repr(type), "a string such as 'cpu' or 'cuda:0'")
             )
+        if index is not None:
+            index = _checked(index)
         kind, colon, number = type.partition(":")
         if colon and (index is not None or not number.isdecimal()):
             raise DeviceError(
@@ -76,13 +80,28 @@ class device:
         return (device, (self.type, self.index))
 
 
+def _checked(index: Any) -> int:
+    """Return an index as an int. Raises: DeviceError, it is none, or negative."""
+    if isinstance(index, bool) or not hasattr(index, "__index__"):
+        got = f"an index of type {type(index).__name__}"
+    elif index.__index__() < 0:
+        got = f"index {index}"
+    else:
+        return int(index.__index__())
+    raise DeviceError(message("device", got, "an int of 0 or more"))
+
+
 CPU = device("cpu")
+
+_cuda: dict[int, device] = {}
+_state = threading.local()
 
 
 def find(value: Any) -> device:
-    """Return the device that `value` names, if tensors can live there.
+    """Return the device that `value` names, the same object each time.
 
-    Raises: DeviceError, no such device, or one without support here.
+    `cuda` without an index is the current device. Raises: DeviceError, no such device,
+    or one that this machine does not have.
     """
     if value is None or value is CPU:
         return CPU
@@ -93,11 +112,42 @@ def find(value: Any) -> device:
                 message("device", str(found), "'cpu', which has no index")
             )
         return CPU
-    raise DeviceError(
-        message(
-            "device",
-            f"{str(found)!r}",
-            "a device that this version of numtensor runs on, which is 'cpu'",
-            "Use device='cpu'; GPU kernels are not part of this version.",
+    return cuda(current() if found.index is None else found.index)
+
+
+def cuda(index: int) -> device:
+    """Return the device `cuda:index`.
+
+    Raises: DeviceError, no CUDA device of this index, with what is missing.
+    """
+    known = _cuda.get(index)
+    if known is not None:
+        return known
+    count = driver.current().count()
+    if not 0 <= index < count:
+        raise DeviceError(
+            message(
+                "device",
+                f"'cuda:{index}'",
+                f"an index below the number of CUDA devices, which is {count}",
+                "CUDA error: invalid device ordinal. Use "
+                f"{' or '.join(repr(f'cuda:{k}') for k in range(min(count, 2)))}.",
+            )
         )
-    )
+    return _cuda.setdefault(index, device("cuda", index))
+
+
+def current() -> int:
+    """Return the index of this thread's current CUDA device."""
+    return getattr(_state, "index", 0)
+
+
+def set_current(index: int) -> None:
+    """Make a CUDA device this thread's current one."""
+    _state.index = cuda(index).index
+
+
+def forget() -> None:
+    """Forget which CUDA devices there are: the driver has changed."""
+    _cuda.clear()
+    _state.__dict__.clear()

@@ -28,6 +28,10 @@ class DeviceError(NumtensorError, RuntimeError):
     """A device that does not exist, or two devices in one operation."""
 
 
+class HostOnlyError(DeviceError, TypeError):
+    """A device's tensor where only one in host memory will do."""
+
+
 class AutogradError(NumtensorError, RuntimeError):
     """A misuse of the tape: stale saved tensors, in-place on leaves, and so on."""
 
@@ -36,8 +40,33 @@ class ReadOnlyError(NumtensorError, RuntimeError, ValueError):
     """Memory that may be read and not written."""
 
 
+class ExchangeError(NumtensorError, BufferError, RuntimeError):
+    """Memory that cannot be shown to another library, or taken from it."""
+
+
+class CopyError(ExchangeError, ValueError):
+    """copy=False where there is no way without one."""
+
+
+class ForeignDeviceError(ExchangeError, DeviceError):
+    """Memory of a kind of device that tensors are never on."""
+
+
 class CompileError(NumtensorError, RuntimeError):
     """A kernel that could not be compiled or loaded."""
+
+
+def mixed_devices(op: str, one: object, other: object) -> DeviceError:
+    """Return the error of an operation on tensors of two devices."""
+    return DeviceError(
+        message(
+            op,
+            f"tensors on {one} and {other}",
+            "one device",
+            "Expected all tensors to be on the same device, but found at least two "
+            f"devices, {one} and {other}! Move one with x.to({str(other)!r}).",
+        )
+    )
 
 
 def message(op: str, got: str, expected: str, do: str = "") -> str:

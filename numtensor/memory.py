@@ -48,7 +48,8 @@ def view(
     """Return a tensor over the same storage; `offset` counts from the tensor's own
     first element. Recording it is the caller's."""
     found = tensor._spec
-    return view_as(tensor, spec(found.dtype, shape, strides), offset * found.itemsize)
+    place = spec(found.dtype, shape, strides, found.device)
+    return view_as(tensor, place, offset * found.itemsize)
 
 
 def view_as(tensor: Tensor, found: Spec, offset: int) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import devices, storage
+from . import device_memory, devices, storage
 from .dtypes import dtype
 from .layout import Size, contiguous_strides, extent, is_contiguous, numel
 
@@ -45,7 +45,7 @@ class Spec:
     extra: dict[Any, Any]  # what others have worked out for this layout
 
     def __repr__(self) -> str:
-        return f"Spec({self.dtype}, {tuple(self.shape)}, {self.strides})"
+        return f"Spec({self.dtype}, {tuple(self.shape)}, {self.strides}, {self.device})"
 
 
 _specs: dict[tuple[Any, ...], Spec] = {}
@@ -53,22 +53,30 @@ _specs: dict[tuple[Any, ...], Spec] = {}
 _MOST = 20000
 
 
-def spec(kind: dtype, shape: tuple[int, ...], strides: tuple[int, ...]) -> Spec:
+def spec(
+    kind: dtype,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    device: devices.device = devices.CPU,
+) -> Spec:
     """Return the spec of these values, the same object each time."""
-    key = (kind, shape, strides)
+    key = (kind, shape, strides, device)
     found = _specs.get(key)
     if found is None:
         found = Spec()
         found.dtype = kind
         found.shape = Size(shape)
         found.strides = tuple(strides)
-        found.device = devices.CPU
+        found.device = device
         found.numel = numel(shape)
         found.ndim = len(shape)
         found.itemsize = kind.itemsize
         found.contiguous = is_contiguous(shape, strides)
         found.nbytes = extent(shape, strides) * kind.itemsize
-        found.shelf = storage.shelf_for(found.nbytes)
+        if device is devices.CPU:
+            found.shelf = storage.shelf_for(found.nbytes)
+        else:
+            found.shelf = device_memory.shelf_for(device, found.nbytes)
         found.extra = {}
         if len(_specs) >= _MOST:
             _specs.clear()
@@ -76,6 +84,14 @@ def spec(kind: dtype, shape: tuple[int, ...], strides: tuple[int, ...]) -> Spec:
     return found
 
 
-def contiguous_spec(kind: dtype, shape: tuple[int, ...]) -> Spec:
+def contiguous_spec(
+    kind: dtype, shape: tuple[int, ...], device: devices.device = devices.CPU
+) -> Spec:
     """Return the spec of a fresh tensor of this dtype and shape."""
-    return spec(kind, shape, contiguous_strides(shape))
+    return spec(kind, shape, contiguous_strides(shape), device)
+
+
+def forget_device(device: devices.device) -> None:
+    """Forget the layouts known on a device that is gone."""
+    for key in [key for key in _specs if key[3] is device]:
+        del _specs[key]

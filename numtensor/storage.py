@@ -59,8 +59,13 @@ class Storage:
         block = self.block
         block[2].append(block)
 
+    @property
+    def device(self) -> Any:
+        """The CUDA device of this memory, None for host memory."""
+        return getattr(self.block[2], "device", None)
+
     def bytes(self) -> np.ndarray:
-        """Return the memory as a uint8 array that keeps this storage alive."""
+        """Return host memory as a uint8 array that keeps this storage alive."""
         return np.asarray(_Window(self))
 
 
@@ -142,7 +147,7 @@ def empty_pool() -> None:
                 shelf.pop()
 
 
-def _size_class(nbytes: int) -> int:
+def size_class(nbytes: int) -> int:
     """Round up to one of eight sizes per power of two: at most 12.5% is wasted."""
     step = 1 << max(9, nbytes.bit_length() - 4)
     return -(-nbytes // step) * step
@@ -152,7 +157,7 @@ def shelf_for(nbytes: int) -> Any:
     """Return where blocks for `nbytes` wait; a caller keeps it and pops from it."""
     if nbytes <= _SMALL:
         return _small[-(-nbytes // _ALIGN) or 1]
-    size = _size_class(nbytes)
+    size = size_class(nbytes)
     shelf = _large.get(size)
     if shelf is None:
         shelf = _large.setdefault(size, _LargeShelf(size))
@@ -164,6 +169,9 @@ def new_block(nbytes: int, shelf: Any) -> Block:
 
     Raises: OutOfMemory.
     """
+    fresh = getattr(shelf, "fresh", None)
+    if fresh is not None:  # a shelf of device memory
+        return fresh()
     if nbytes <= _SMALL:
         size = (-(-nbytes // _ALIGN) or 1) * _ALIGN
         slab = np.empty(_SLAB + _ALIGN, np.uint8)
@@ -172,7 +180,7 @@ def new_block(nbytes: int, shelf: Any) -> Block:
         block = blocks.pop()
         shelf.extend(blocks)
         return block
-    size = _size_class(nbytes)
+    size = size_class(nbytes)
     try:
         memory = _allocate(size + _ALIGN)
     except MemoryError:
@@ -241,18 +249,39 @@ def refuse_writing(op: str) -> None:
     raise ReadOnlyError(
         message(
             op,
-            "a tensor over a read-only ndarray",
+            "a tensor over read-only memory",
             "memory that may be written",
             "assignment destination is read-only. Use clone() first.",
         )
     )
 
 
-def adopt(address: int, nbytes: int, owner: Any, read_only: bool = False) -> Storage:
-    """Return a storage over memory that `owner` keeps alive."""
+class ForeignShelf:
+    """The shelf of adopted device memory: says where it is, and takes nothing back."""
+
+    __slots__ = ("device",)
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+
+    def append(self, block: Any) -> None:
+        pass
+
+
+def adopt(
+    address: int,
+    nbytes: int,
+    owner: Any,
+    read_only: bool = False,
+    shelf: Any = _NOWHERE,
+) -> Storage:
+    """Return a storage over memory that `owner` keeps alive.
+
+    `shelf` is told when the storage dies, and says which device the memory is on.
+    """
     storage = object.__new__(ReadOnlyStorage if read_only else Storage)
     storage.pointer = address
-    storage.block = (address, owner, _NOWHERE)
+    storage.block = (address, owner, shelf)
     storage.nbytes = nbytes
     if not read_only:
         storage.version = 0

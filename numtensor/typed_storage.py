@@ -7,9 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from . import device_memory
+from .devices import CPU
+from .devices import device as Device
 from .dtypes import dtype
 from .errors import DimError, message
 from .storage import Storage
+
+
+def _bytes(storage: Storage, device: Device) -> np.ndarray:
+    if device is CPU:
+        return storage.bytes()
+    copy = np.empty(storage.nbytes, np.uint8)
+    if copy.size:
+        device_memory.download(device, copy.ctypes.data, storage.pointer, copy.size)
+    return copy
 
 
 class TypedStorage:
@@ -21,14 +33,16 @@ class TypedStorage:
     [4.0, 1.0, 5.0, 3.0]
     """
 
-    def __init__(self, storage: Storage, kind: dtype) -> None:
+    def __init__(self, storage: Storage, kind: dtype, device: Device = CPU) -> None:
         self._storage = storage
         self.dtype = kind
+        self.device = device
 
     def _array(self) -> np.ndarray:
+        """The elements: in place on the host, copied from a device."""
         size = self.dtype.itemsize
         whole = self._storage.nbytes // size * size
-        return self._storage.bytes()[:whole].view(self.dtype.numpy)
+        return _bytes(self._storage, self.device)[:whole].view(self.dtype.numpy)
 
     def __len__(self) -> int:
         return self._storage.nbytes // self.dtype.itemsize
@@ -60,8 +74,13 @@ class TypedStorage:
         return found.tolist() if isinstance(found, np.ndarray) else found.item()
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._array()[self._checked(index)] = value
-        self._storage.version += 1
+        self._storage.version += 1  # before writing: read-only memory refuses here
+        array = self._array()
+        array[self._checked(index)] = value
+        if self.device is not CPU:
+            device_memory.upload(
+                self.device, self._storage.pointer, array.ctypes.data, array.nbytes
+            )
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._array().tolist())
@@ -72,7 +91,7 @@ class TypedStorage:
 
     def __repr__(self) -> str:
         lines = [f" {v}" for v in self._array().tolist()]
-        kind = f"dtype={self.dtype}, device=cpu"
+        kind = f"dtype={self.dtype}, device={self.device}"
         lines.append(f"[torch.storage.TypedStorage({kind}) of size {len(self)}]")
         return "\n".join(lines)
 
@@ -80,8 +99,9 @@ class TypedStorage:
 class UntypedStorage:
     """A tensor's memory as bytes."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, device: Device = CPU) -> None:
         self._storage = storage
+        self.device = device
 
     def __len__(self) -> int:
         return self._storage.nbytes
@@ -94,13 +114,14 @@ class UntypedStorage:
 
     def tolist(self) -> list[int]:
         """Return the bytes as integers."""
-        return self._storage.bytes().tolist()
+        return _bytes(self._storage, self.device).tolist()
 
     def __getitem__(self, index: Any) -> Any:
-        found = self._storage.bytes()[index]
+        found = _bytes(self._storage, self.device)[index]
         return found.tolist() if isinstance(found, np.ndarray) else int(found)
 
     def __repr__(self) -> str:
         lines = [f" {v}" for v in self.tolist()]
-        lines.append(f"[torch.storage.UntypedStorage(device=cpu) of size {len(self)}]")
+        kind = f"device={self.device}"
+        lines.append(f"[torch.storage.UntypedStorage({kind}) of size {len(self)}]")
         return "\n".join(lines)
