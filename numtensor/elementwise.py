@@ -12,8 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import dtypes, launch
+from .devices import CPU, device
 from .dtypes import BOOL, FLOAT, dtype
-from .errors import AutogradError, DTypeError, ShapeError, message
+from .errors import (
+    AutogradError,
+    DTypeError,
+    ShapeError,
+    message,
+    mixed_devices,
+)
 from .kernels.expr import Expr, cast
 from .layout import broadcast_shapes, expand_strides
 from .layout import output_strides as _output_strides
@@ -61,7 +68,7 @@ class Plan:
     tensors: tuple[int, ...]  # which arguments are tensors
     numbers: tuple[int, ...]
     ways_back: dict[int, WayBack]
-    launch: launch.Launch  # keeps the layout table alive
+    launch: Any  # keeps the layout table alive
 
 
 class Elementwise:
@@ -164,13 +171,14 @@ class Elementwise:
             shape = broadcast_shapes(
                 self.name, *[tuple(args[k].shape) for k in tensors]
             )
+        on = self._device([args[k] for k in tensors], into)
         strides = [
             expand_strides(args[k].shape, args[k].strides, shape) for k in tensors
         ]
         if into is None:
             # numbers count as operands without extent, as 0-d tensors do
             everything = strides + [(0,) * len(shape)] * (len(args) - len(tensors))
-            out = spec(result, shape, _output_strides(shape, everything))
+            out = spec(result, shape, _output_strides(shape, everything), on)
         else:
             out = self._fit(into, shape, result)
         plan = Plan()
@@ -182,11 +190,7 @@ class Elementwise:
         plan.numbers = tuple(k for k in range(len(args)) if k not in tensors)
         plan.differentiable = self.vjps is not None and out.dtype.category == FLOAT
         plan.ways_back = {}
-        carrier = "float64" if compute.category == FLOAT else "int64"
-        scalars = tuple(
-            (NAMES[k], "int64" if self.roles[k] == "b" else carrier)
-            for k in plan.numbers
-        )
+        scalars = tuple((NAMES[k], self.carrier(plan, k)) for k in plan.numbers)
         kinds = tuple(
             None if k in plan.numbers else args[k].dtype.name for k in range(len(args))
         )
@@ -201,11 +205,31 @@ class Elementwise:
             for k, s in zip(tensors, strides, strict=True)
         ]
         plan.launch = call = launch.elementwise(
-            shape, [(out.dtype.name, out.strides)], inputs, body
+            shape, [(out.dtype.name, out.strides)], inputs, body, on
         )
         plan.run = call.run if out.numel else _nothing
         plan.kernel, plan.n, plan.table = call.kernel, call.n, call.table
         return plan
+
+    def _device(self, tensors: Sequence[Spec], into: Spec | None) -> device:
+        """Return the one device of all tensors. Raises: DeviceError."""
+        devices = [s.device for s in tensors]
+        if into is not None:
+            devices.append(into.device)
+        for other in devices[1:]:
+            if other is not devices[0]:
+                raise mixed_devices(self.name, devices[0], other)
+        return devices[0] if devices else CPU
+
+    def carrier(self, plan: Plan, k: int) -> str:
+        """Return the dtype in which argument k, a number, reaches a kernel.
+
+        The CPU's takes the bits of a float64 whatever it computes in; on a GPU, where
+        a conversion costs more than all else, it comes in the kernel's own dtype.
+        """
+        if self.roles[k] == "b" or plan.compute.category != FLOAT:
+            return "int64"
+        return "float64" if plan.out.device is CPU else plan.compute.name
 
     def _fit(self, into: Spec, shape: tuple[int, ...], result: dtype) -> Spec:
         if into.shape != shape:
@@ -247,7 +271,17 @@ class Elementwise:
         return found
 
     def _forward(self, values: dict[str, Expr], compute: dtype) -> Expr:
-        return self.forward(*self.operands(values, compute))
+        try:
+            return self.forward(*self.operands(values, compute))
+        except TypeError as error:  # a literal, say, that the dtype does not have
+            raise DTypeError(
+                message(
+                    self.name,
+                    f"operands that meet in {compute}",
+                    "a dtype that its expression is made for",
+                    f'"{self.name}" not implemented for {compute}: {error}.',
+                )
+            ) from None
 
     # calling
 
@@ -294,6 +328,17 @@ class Elementwise:
         Raises: DTypeError, something that is neither.
         """
         found = [as_operand(self.name, a) for a in args]
+        for tensor in found:
+            if isinstance(tensor, Tensor) and tensor._spec.device is not CPU:
+                on = tensor._spec.device
+                # a 0-d tensor of the host may meet those of a device, as in PyTorch
+                found = [
+                    a.to(on)
+                    if isinstance(a, Tensor) and a.ndim == 0 and a.device is CPU
+                    else a
+                    for a in found
+                ]
+                break
         if self.rule != "copy" and not any(isinstance(a, Tensor) for a in found):
             raise DTypeError(
                 message(

@@ -156,12 +156,14 @@ class Reduction:
                     f"{self.name}.",
                 )
             )
-        plan.out = contiguous_spec(result, kept if keepdim else short)
-        full = contiguous_spec(result, kept)
+        on = given.device
+        plan.out = contiguous_spec(result, kept if keepdim else short, on)
+        full = contiguous_spec(result, kept, on)
         plan.expanded = spec(
             result,
             shape,
             tuple(0 if d in which else s for d, s in enumerate(full.strides)),
+            on,
         )
         plan.differentiable = self.vjp is not None and result.category == FLOAT
         plan.cast_to = given.dtype if given.dtype is not result else None
@@ -180,7 +182,7 @@ class Reduction:
         source = launch.Input("x", given.dtype.name, given.strides)
         plan.steps = None
         if plan.out.numel:
-            plan.steps = launch.reduction(shape, which, [total], [], [source], body)
+            plan.steps = launch.reduction(shape, which, [total], [], [source], body, on)
         return plan
 
     def _value(self, x: Expr, compute: dtype, result: dtype) -> Expr:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Union
 
-from .errors import AutogradError, ShapeError, message
+from .errors import AutogradError, ShapeError, message, mixed_devices
 from .layout import contiguous_strides, is_dense
 from .modes import enable_grad as enable_grad
 from .modes import grad_mode as grad_mode
@@ -588,6 +588,8 @@ def make_roots(
                     f"{tensor.shape}.",
                 )
             )
+        elif given._spec.device is not tensor._spec.device:
+            raise mixed_devices("backward", tensor.device, given.device)
         elif given.dtype is not tensor.dtype:
             given = given.to(tensor.dtype)
         roots.append((tensor, given))

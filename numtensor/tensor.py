@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dtypes, printing
+from . import dtypes, printing, transfer
+from .devices import CPU
 from .devices import device as Device
 from .dtypes import FLOAT, dtype
-from .errors import AutogradError, ShapeError, message
+from .errors import AutogradError, HostOnlyError, ShapeError, message
 from .layout import Size
 from .storage import ReadOnlyStorage
 from .taped import Taped
@@ -147,13 +148,13 @@ class Tensor(Taped):
         """Return the storage as a flat sequence of this dtype, shared with views."""
         from .typed_storage import TypedStorage
 
-        return TypedStorage(self._storage, self._spec.dtype)
+        return TypedStorage(self._storage, self._spec.dtype, self._spec.device)
 
     def untyped_storage(self) -> Any:
         """Return the storage as bytes."""
         from .typed_storage import UntypedStorage
 
-        return UntypedStorage(self._storage)
+        return UntypedStorage(self._storage, self._spec.device)
 
     def data_ptr(self) -> int:
         """Return the address of the first element."""
@@ -181,7 +182,8 @@ class Tensor(Taped):
 
     def get_device(self) -> int:
         """Return the index of the GPU, -1 for host memory."""
-        return -1
+        index = self._spec.device.index
+        return -1 if index is None else index
 
     @property
     def _version(self) -> int:
@@ -190,7 +192,8 @@ class Tensor(Taped):
     def type(self, dtype: Any = None) -> Any:
         """Return the legacy name of the type, or the tensor cast to `dtype`."""
         if dtype is None:
-            return f"torch.{_LEGACY[self._spec.dtype.name]}"
+            where = "cuda." if self.is_cuda else ""
+            return f"torch.{where}{_LEGACY[self._spec.dtype.name]}"
         if isinstance(dtype, str):
             for name, legacy in _LEGACY.items():
                 if dtype in (f"torch.{legacy}", legacy):
@@ -225,21 +228,37 @@ class Tensor(Taped):
                     "Scalar. Use tolist(), or index it first.",
                 )
             )
+        if self._spec.device is not CPU:
+            return transfer.values(self).item()
         return _C_TYPES[self._spec.dtype.name].from_address(self._pointer).value
 
     def tolist(self) -> Any:
         """Return nested lists of Python numbers, or one number for a 0-d tensor."""
-        return self._array().tolist()
+        return transfer.values(self).tolist()
 
     def _array(self) -> np.ndarray:
-        """Return an ndarray over the same memory, whatever the tape says."""
+        """Return an ndarray over the same host memory, whatever the tape says."""
         return np.asarray(_Exposed(self))
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """Return an ndarray that shares the memory.
 
-        Raises: AutogradError, the tensor requires grad (`force=True` detaches).
+        Raises: AutogradError, the tensor requires grad; HostOnlyError, it is on a GPU.
+        `force=True` detaches, and copies to the host, instead.
         """
+        if self._spec.device is not CPU:
+            if not force:
+                raise HostOnlyError(
+                    message(
+                        "numpy",
+                        f"a tensor on {self._spec.device}",
+                        "one in host memory",
+                        f"can't convert {self._spec.device} device type tensor to "
+                        "numpy. Use Tensor.cpu() to copy the tensor to host memory "
+                        "first.",
+                    )
+                )
+            return transfer.values(self)
         if self._requires_grad and not force:
             raise AutogradError(
                 message(
@@ -327,11 +346,12 @@ class Tensor(Taped):
         found = self._spec
         node = self.grad_fn
         return printing.tensor_text(
-            self._array(),
+            transfer.values(self),
             dtype=f"torch.{found.dtype.name}",
             default_dtype=f"torch.{dtypes.get_default_dtype().name}",
             requires_grad=self._requires_grad,
             grad_fn=node.name() if node is not None else None,
+            device=str(found.device),
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -358,9 +378,10 @@ class Tensor(Taped):
     def __reduce_ex__(self, protocol: Any) -> Any:
         from .creation import from_pickle
 
-        if self._node is not None:
-            return (from_pickle, (np.array(self._array()), False))
-        return (from_pickle, (np.array(self._array()), self._requires_grad))
+        # a copy: pickle asks when it pleases
+        array = np.array(transfer.values(self))
+        grad = self._requires_grad and self._node is None
+        return (from_pickle, (array, grad, str(self._spec.device)))
 
 
 #: reads one element where it lies; an ndarray over it costs ten times as much

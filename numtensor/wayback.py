@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import launch
-from .dtypes import FLOAT
 from .kernels.expr import Expr, cast, var
 from .kernels.loops import COMBINES
 from .layout import expand_strides
@@ -184,9 +183,7 @@ class WayBack:
         spec = self.plan.specs[k]
         if type(spec) is Spec:
             return spec.dtype.name
-        if self.op.roles[k] == "b":
-            return "int64"
-        return "float64" if self.plan.compute.category == FLOAT else "int64"
+        return self.op.carrier(self.plan, k)
 
     def _vjps(self, values: dict[str, Expr], g: Expr, out: Expr) -> list[Expr]:
         """Evaluate the wanted rules in the dtype the operator computes in."""
@@ -288,11 +285,15 @@ class WayBack:
         outs = []
         for k in stores:
             s = plan.specs[k]
-            dense = contiguous_spec(s.dtype, s.shape)
+            dense = contiguous_spec(s.dtype, s.shape, s.device)
             outs.append((k, dense))
         if not dims:
             call = launch.elementwise(
-                shape, [(s.dtype.name, s.strides) for _, s in outs], inputs, body
+                shape,
+                [(s.dtype.name, s.strides) for _, s in outs],
+                inputs,
+                body,
+                plan.out.device,
             )
             steps = launch.Steps([(call, list(range(len(outs) + len(inputs))))], [], 0)
         else:
@@ -306,10 +307,13 @@ class WayBack:
                 [(s.dtype.name, s.strides) for _, s in outs],
                 inputs,
                 body,
+                plan.out.device,
             )
         specs = [s for _, s in outs]
         specs += [
-            contiguous_spec(plan.specs[k].dtype, tuple(plan.specs[k].shape))
+            contiguous_spec(
+                plan.specs[k].dtype, tuple(plan.specs[k].shape), plan.out.device
+            )
             for k in reduced
         ]
         # a nest over no points has nothing to run; its sums are 0
