@@ -12,10 +12,15 @@ from .devices import find as find_device
 from .dtypes import FLOAT, INTEGER, dtype
 from .errors import DTypeError, ShapeError, message
 from .factories import finish, fresh, kind_of
+from .interop import shared
 from .memory import from_array
 from .ops.copies import check_holds
 from .ops.declare import attach
 from .tensor import Tensor
+from .transfer import assign
+
+#: what has no memory to show, or is asked for it by other means
+_NOT_SHARED = (Tensor, np.ndarray, np.generic, list, tuple, bool, int, float)
 
 
 def tensor(
@@ -28,27 +33,31 @@ def tensor(
 ) -> Tensor:
     """Return a new tensor holding a copy of `data`.
 
-    `data`: a number, nested sequences of numbers, an ndarray or a Tensor. Dtypes: bool
-    gives bool, integers int64, floats the default dtype; ndarrays keep theirs.
+    `data`: a number, nested sequences of numbers, an ndarray, a Tensor, or another
+    library's array, which is copied on the device it is on. Dtypes: bool gives bool,
+    integers int64, floats the default dtype; arrays keep theirs.
     Raises: ShapeError, ragged sequences; DTypeError, other objects.
 
     >>> tensor([[1.0, 2.0], [3.0, 4.0]])
     tensor([[1., 2.],
             [3., 4.]])
     """
+    if not isinstance(data, _NOT_SHARED):
+        found = shared(data, device)
+        data = data if found is None else found
     if isinstance(data, Tensor):
-        made = data.detach().clone()
-        if dtype is not None:
-            made = made.to(dtypes.find(dtype))
-        return finish(made, device, requires_grad)
+        on = data.device if device is None else find_device(device)
+        kind = data.dtype if dtype is None else dtypes.find(dtype)
+        made = data.detach().to(on, kind, copy=True)
+        return finish(made, requires_grad, pin_memory=pin_memory)
     array = _as_array(data, dtype)
     kind = kind_of(dtype, _own_kind(data, array))
     if kind.category == INTEGER and array.size and not isinstance(data, np.ndarray):
         check_holds("tensor", kind, array.min(), array.max())
-    made = fresh("tensor", kind, array.shape)
+    made = fresh("tensor", kind, array.shape, device)
     with np.errstate(all="ignore"):
-        made._array()[...] = array
-    return finish(made, device, requires_grad)
+        assign(made, array)
+    return finish(made, requires_grad, pin_memory=pin_memory)
 
 
 def _own_kind(data: Any, array: np.ndarray) -> dtype:
@@ -182,15 +191,22 @@ def _ragged(data: Any, where: tuple[int, ...]) -> None:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """Return data as a tensor, sharing memory with an ndarray or Tensor if possible."""
-    if device is not None:
-        find_device(device)
+    """Return data as a tensor, sharing memory if possible.
+
+    With an ndarray, a Tensor, and arrays of other libraries that have DLPack or
+    `__cuda_array_interface__`: these stay on the device they are on unless `device`
+    names another.
+    """
+    kind = None if dtype is None else dtypes.find(dtype)
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtypes.find(dtype))
+        return data.to(device, kind)
     if isinstance(data, np.ndarray):
-        shared = from_numpy(data)
-        return shared if dtype is None else shared.to(dtypes.find(dtype))
-    return tensor(data, dtype=dtype)
+        return from_numpy(data).to(device, kind)
+    if not isinstance(data, _NOT_SHARED):
+        found = shared(data, device)
+        if found is not None:
+            return found.to(device, kind)
+    return tensor(data, dtype=dtype, device=device)
 
 
 def asarray(
@@ -244,9 +260,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return from_array(array)
 
 
-def from_pickle(array: np.ndarray, requires_grad: bool) -> Tensor:
-    """Rebuild a pickled tensor."""
-    return tensor(array).requires_grad_(requires_grad)
+def from_pickle(array: np.ndarray, requires_grad: bool, device: str = "cpu") -> Tensor:
+    """Rebuild a pickled tensor, on the device it was on."""
+    return tensor(array, device=device).requires_grad_(requires_grad)
 
 
 def legacy(data: tuple[Any, ...]) -> Tensor:
@@ -265,7 +281,7 @@ attach(
     lambda self, data, *, dtype=None, device=None, requires_grad=False: tensor(
         data,
         dtype=kind_of(dtype, self.dtype),
-        device=device,
+        device=self.device if device is None else device,
         requires_grad=requires_grad,
     ),
 )

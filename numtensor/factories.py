@@ -23,6 +23,7 @@ from .ops.registry import Declared, register
 from .spec import Spec, contiguous_spec, spec
 from .tape import no_grad
 from .tensor import Tensor
+from .transfer import assign
 
 
 def kind_of(given: Any, default: dtype | None = None) -> dtype:
@@ -32,14 +33,15 @@ def kind_of(given: Any, default: dtype | None = None) -> dtype:
 
 
 def finish(
-    made: Tensor, device: Any, requires_grad: bool, out: Tensor | None = None
+    made: Tensor,
+    requires_grad: bool,
+    out: Tensor | None = None,
+    pin_memory: bool = False,
 ) -> Tensor:
-    """Return what a factory made, by way of `out` if there is one.
+    """Return what a factory made on its device, by way of `out` if there is one.
 
     Raises: ShapeError, an `out` of another shape; DeviceError; AutogradError.
     """
-    if device is not None:
-        find_device(device)
     if out is not None:
         if out.shape != made.shape:
             raise ShapeError(
@@ -51,6 +53,8 @@ def finish(
             )
         with no_grad():
             return copy_(out, made)
+    if pin_memory:
+        made = made.pin_memory()
     return made.requires_grad_() if requires_grad else made
 
 
@@ -76,24 +80,30 @@ def size_of(
     return tuple(s if type(s) is int else as_int(op, s) for s in size)
 
 
-def fresh(op: str, kind: dtype, shape: tuple[int, ...]) -> Tensor:
+def place_of(device: Any, out: Tensor | None = None) -> Any:
+    """Return where a factory's result goes: the device given, else that of `out`."""
+    return out.device if device is None and out is not None else device
+
+
+def fresh(op: str, kind: dtype, shape: tuple[int, ...], device: Any = None) -> Tensor:
     layout.check_size(op, shape, kind.itemsize)
-    return empty_of(contiguous_spec(kind, shape))
+    return empty_of(contiguous_spec(kind, shape, find_device(device)))
 
 
 # From a value
 
 
-def like(input: Tensor, given: Any) -> Spec:
+def like(input: Tensor, given: Any, device: Any = None) -> Spec:
     """The spec of a new tensor like `input`: its strides if it is dense."""
     if not isinstance(input, Tensor):
         raise TypeError(message("*_like", f"a {type(input).__name__}", "a Tensor"))
     kind = kind_of(given, input.dtype)
     found = input._spec
+    on = found.device if device is None else find_device(device)
     if found.contiguous:
-        return contiguous_spec(kind, tuple(found.shape))
+        return contiguous_spec(kind, tuple(found.shape), on)
     strides = layout.empty_like_strides(tuple(found.shape), found.strides)
-    return spec(kind, tuple(found.shape), strides)
+    return spec(kind, tuple(found.shape), strides, on)
 
 
 def empty(
@@ -107,8 +117,9 @@ def empty(
     **keywords: Any,
 ) -> Tensor:
     """Return an uninitialised tensor: its elements are whatever memory held."""
-    made = fresh("empty", kind_of(dtype), size_of("empty", size, keywords))
-    return finish(made, device, requires_grad, out)
+    shape = size_of("empty", size, keywords)
+    made = fresh("empty", kind_of(dtype), shape, place_of(device, out))
+    return finish(made, requires_grad, out, pin_memory)
 
 
 def zeros(
@@ -116,6 +127,7 @@ def zeros(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     out: Tensor | None = None,
     **keywords: Any,
 ) -> Tensor:
@@ -125,8 +137,9 @@ def zeros(
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
-    made = fresh("zeros", kind_of(dtype), size_of("zeros", size, keywords))
-    return finish(zero_(made), device, requires_grad, out)
+    shape = size_of("zeros", size, keywords)
+    made = fresh("zeros", kind_of(dtype), shape, place_of(device, out))
+    return finish(zero_(made), requires_grad, out, pin_memory)
 
 
 def ones(
@@ -134,6 +147,7 @@ def ones(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     out: Tensor | None = None,
     **keywords: Any,
 ) -> Tensor:
@@ -142,8 +156,9 @@ def ones(
     >>> ones(2, dtype="int64")
     tensor([1, 1])
     """
-    made = fresh("ones", kind_of(dtype), size_of("ones", size, keywords))
-    return finish(fill_(made, 1), device, requires_grad, out)
+    shape = size_of("ones", size, keywords)
+    made = fresh("ones", kind_of(dtype), shape, place_of(device, out))
+    return finish(fill_(made, 1), requires_grad, out, pin_memory)
 
 
 def full(
@@ -153,6 +168,7 @@ def full(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
     """Return a tensor of one value, of the value's own dtype unless given."""
@@ -160,8 +176,8 @@ def full(
         kind = kind_of(dtype, fill_value.dtype)
     else:
         kind = kind_of(dtype, dtypes.of_scalar(fill_value))
-    made = fresh("full", kind, size_of("full", (size,), {}))
-    return finish(fill_(made, fill_value), device, requires_grad, out)
+    made = fresh("full", kind, size_of("full", (size,), {}), place_of(device, out))
+    return finish(fill_(made, fill_value), requires_grad, out, pin_memory)
 
 
 def empty_like(
@@ -173,7 +189,7 @@ def empty_like(
     memory_format: Any = None,
 ) -> Tensor:
     """Return an uninitialised tensor of the shape and dtype of `input`."""
-    return finish(empty_of(like(input, dtype)), device, requires_grad)
+    return finish(empty_of(like(input, dtype, device)), requires_grad)
 
 
 def zeros_like(
@@ -185,7 +201,7 @@ def zeros_like(
     memory_format: Any = None,
 ) -> Tensor:
     """Return zeros of the shape and dtype of `input`."""
-    return finish(zero_(empty_of(like(input, dtype))), device, requires_grad)
+    return finish(zero_(empty_of(like(input, dtype, device))), requires_grad)
 
 
 def ones_like(
@@ -197,7 +213,7 @@ def ones_like(
     memory_format: Any = None,
 ) -> Tensor:
     """Return ones of the shape and dtype of `input`."""
-    return finish(fill_(empty_of(like(input, dtype)), 1), device, requires_grad)
+    return finish(fill_(empty_of(like(input, dtype, device)), 1), requires_grad)
 
 
 def full_like(
@@ -211,7 +227,7 @@ def full_like(
 ) -> Tensor:
     """Return a tensor of one value, of the shape and dtype of `input`."""
     return finish(
-        fill_(empty_of(like(input, dtype)), fill_value), device, requires_grad
+        fill_(empty_of(like(input, dtype, device)), fill_value), requires_grad
     )
 
 
@@ -236,7 +252,9 @@ def empty_strided(
             )  # fmt: skip
         )
     layout.check_size("empty_strided", (layout.extent(size, stride),), kind.itemsize)
-    return finish(empty_of(spec(kind, size, stride)), device, requires_grad)
+    return finish(
+        empty_of(spec(kind, size, stride, find_device(device))), requires_grad
+    )
 
 
 # From a rule
@@ -305,9 +323,9 @@ def arange(
         values = start + np.arange(int(count), dtype=np.int64) * step
     else:
         values = start + np.arange(int(count), dtype=np.float64) * step
-    made = fresh("arange", kind, (int(count),))
-    made._array()[...] = values
-    return finish(made, device, requires_grad, out)
+    made = fresh("arange", kind, (int(count),), place_of(device, out))
+    assign(made, values)
+    return finish(made, requires_grad, out)
 
 
 def linspace(
@@ -336,9 +354,9 @@ def linspace(
                 "number of steps must be non-negative.",
             )
         )
-    made = fresh("linspace", kind, (int(steps),))
+    made = fresh("linspace", kind, (int(steps),), place_of(device, out))
     # from both ends toward the middle, as PyTorch: symmetric ranges stay symmetric
-    array = made._array()
+    array = np.empty(int(steps), kind.numpy)
     if steps == 1:
         array[0] = start
     elif steps > 1:
@@ -349,8 +367,10 @@ def linspace(
         with np.errstate(all="ignore"):
             low = at(start) + step * index[:half].astype(at)
             high = at(end) - step * (steps - index[half:] - 1).astype(at)
-        array[:half], array[half:] = low, high
-    return finish(made, device, requires_grad, out)
+        with np.errstate(all="ignore"):
+            array[:half], array[half:] = low, high
+    assign(made, array)
+    return finish(made, requires_grad, out)
 
 
 def logspace(
@@ -366,9 +386,9 @@ def logspace(
     """Return `base` to the powers of `linspace(start, end, steps)`."""
     kind = kind_of(dtype)
     powers = linspace(start, end, steps, dtype=dtypes.float64)._array()
-    made = fresh("logspace", kind, (int(steps),))
-    made._array()[...] = np.power(float(base), powers)
-    return finish(made, device, requires_grad)
+    made = fresh("logspace", kind, (int(steps),), device)
+    assign(made, np.power(float(base), powers))
+    return finish(made, requires_grad)
 
 
 def eye(
@@ -396,15 +416,17 @@ def eye(
                 f"n must be greater or equal to 0, got {min(n, columns)}.",
             )
         )
-    made = zeros(n, columns, dtype=dtype)
+    made = zeros(n, columns, dtype=dtype, device=place_of(device, out))
     fill_(made.diagonal(), 1)
-    return finish(made, device, requires_grad, out)
+    return finish(made, requires_grad, out)
 
 
 def scalar_tensor(value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Return a 0-d tensor of the default dtype."""
     return full((), value, dtype=kind_of(dtype), device=device)
 
+
+_ON_HOST = "computed on the host, so that all devices have the same bits, and copied"
 
 for _name in (
     "empty", "zeros", "ones", "full",
@@ -419,6 +441,7 @@ for _name in (
             differentiable=False,
             why="made from numbers",
             in_place=False,
+            host=_ON_HOST if _name in ("arange", "linspace", "logspace") else "",
         )  # fmt: skip
     )
 
@@ -435,13 +458,15 @@ def _new(name: str, make: Any) -> None:
         return make(
             *args,
             dtype=kind_of(dtype, self.dtype),
-            device=device,
+            device=self.device if device is None else device,
             requires_grad=requires_grad,
             **keywords,
         )
 
     call.__name__ = name
-    call.__doc__ = f"As `{name[4:]}`, in this tensor's dtype unless another is given."
+    call.__doc__ = (
+        f"As `{name[4:]}`, in this tensor's dtype and on its device, unless given."
+    )
     attach(name, call)
 
 

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from . import device_memory
+from .devices import CPU, device
+from .devices import find as find_device
 from .errors import DeviceError, DTypeError, message
 from .kernels import compiler
 from .kernels.cpu import random as source
@@ -59,7 +62,8 @@ _GRAIN = 4096
 class Generator:
     """A stream of random numbers: what `torch.Generator` is.
 
-    Raises: DeviceError, a device other than the CPU.
+    `device` says which tensors draw from it; the stream of a seed is the same on all.
+    Raises: DeviceError, no such device.
 
     >>> Generator().manual_seed(0).initial_seed()
     0
@@ -68,11 +72,7 @@ class Generator:
     __slots__ = ("device", "_seed", "_offset", "_lock")
 
     def __init__(self, device: Any = "cpu") -> None:
-        if not str(device).startswith("cpu"):
-            raise DeviceError(
-                message("Generator", f"device {str(device)!r}", "device 'cpu'")
-            )
-        self.device = device
+        self.device = find_device(device)
         self._lock = threading.Lock()
         self._seed = DEFAULT_SEED
         self._offset = 0
@@ -146,7 +146,7 @@ class Generator:
         return Generator(self.device).set_state(self._state())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.device, self._state())
+        return _restored, (str(self.device), self._state())
 
     def _reserve(self, counters: int) -> tuple[int, int]:
         """Return seed and first of `counters` counters, as int64 holds their bits."""
@@ -169,18 +169,45 @@ def _restored(device: Any, state: npt.NDArray[np.uint8]) -> Generator:
     return Generator(device).set_state(state)
 
 
-#: what every function draws from that is given no generator
+#: what every function draws from on the CPU that is given no generator
 default_generator = Generator()
+
+_cuda_generators: dict[device, Generator] = {}
+#: what a device's generator starts with: the last seed that was for all devices
+_cuda_seed = [DEFAULT_SEED]
+
+
+def cuda_generator(on: device) -> Generator:
+    """Return the default generator of a CUDA device."""
+    found = _cuda_generators.get(on)
+    if found is None:
+        made = Generator(on).manual_seed(_cuda_seed[0])
+        found = _cuda_generators.setdefault(on, made)
+    return found
+
+
+def cuda_manual_seed_all(seed: int) -> None:
+    """Seed the default generators of all CUDA devices, those to come included."""
+    _cuda_seed[0] = seed
+    for generator in _cuda_generators.values():
+        generator.manual_seed(seed)
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator and return it; `seed` is what int() takes."""
-    return default_generator.manual_seed(int(seed))
+    """Seed the default generators of all devices; return the CPU's.
+
+    `seed` is what int() takes. From one seed every device draws the same numbers.
+    """
+    found = default_generator.manual_seed(int(seed))
+    cuda_manual_seed_all(int(seed))
+    return found
 
 
 def seed() -> int:
-    """Seed the default generator from the operating system; return the seed."""
-    return default_generator.seed()
+    """Seed the default generators from the operating system; return the seed."""
+    made = default_generator.seed()
+    cuda_manual_seed_all(made)
+    return made
 
 
 def initial_seed() -> int:
@@ -221,13 +248,14 @@ def fill_uniform(
     low: float,
     high: float,
     generator: Generator | None = None,
+    on: device = CPU,
 ) -> None:
     """Fill `n` elements with numbers uniform in [low, high): `uniform_`.
 
     Multiples of 2**-24 (float64: 2**-53) of the interval. Dtypes: float32, float64.
     Raises: DTypeError; RuntimeError, bounds that are no finite interval.
     """
-    _run(_uniform(dtype, low, high), address, n, generator)
+    _run(_uniform(dtype, low, high), address, n, generator, on)
 
 
 def fill_normal(
@@ -237,33 +265,44 @@ def fill_normal(
     mean: float,
     std: float,
     generator: Generator | None = None,
+    on: device = CPU,
 ) -> None:
     """Fill `n` elements with normal numbers: `normal_`, `randn`.
 
     Dtypes: float32, float64. Raises: DTypeError; RuntimeError, `std` not >= 0.
     """
-    _run(_normal(dtype, mean, std), address, n, generator)
+    _run(_normal(dtype, mean, std), address, n, generator, on)
 
 
 def fill_exponential(
-    address: int, n: int, dtype: str, rate: float, generator: Generator | None = None
+    address: int,
+    n: int,
+    dtype: str,
+    rate: float,
+    generator: Generator | None = None,
+    on: device = CPU,
 ) -> None:
     """Fill `n` elements with exponential numbers of mean 1 / rate: `exponential_`.
 
     Dtypes: float32, float64. Raises: DTypeError; RuntimeError, `rate` not > 0.
     """
-    _run(_exponential(dtype, rate), address, n, generator)
+    _run(_exponential(dtype, rate), address, n, generator, on)
 
 
 def fill_bernoulli(
-    address: int, n: int, dtype: str, p: float, generator: Generator | None = None
+    address: int,
+    n: int,
+    dtype: str,
+    p: float,
+    generator: Generator | None = None,
+    on: device = CPU,
 ) -> None:
     """Fill `n` elements with 1 with probability p, else 0: `bernoulli_`.
 
     The probability is p rounded to a multiple of 2**-32. Dtypes: all.
     Raises: DTypeError; RuntimeError, `p` outside [0, 1].
     """
-    _run(_bernoulli(dtype, p), address, n, generator)
+    _run(_bernoulli(dtype, p), address, n, generator, on)
 
 
 def fill_integers(
@@ -273,6 +312,7 @@ def fill_integers(
     low: int,
     high: int,
     generator: Generator | None = None,
+    on: device = CPU,
 ) -> None:
     """Fill `n` elements with integers uniform in [low, high): `randint`, `random_`.
 
@@ -280,7 +320,7 @@ def fill_integers(
     longer than 2**32. Dtypes: all; floats hold the rounded integer.
     Raises: DTypeError; RuntimeError, an empty interval or one beyond the dtype.
     """
-    _run(_integers(dtype, low, high), address, n, generator)
+    _run(_integers(dtype, low, high), address, n, generator, on)
 
 
 def default_bounds(dtype: str) -> tuple[int, int]:
@@ -297,7 +337,9 @@ def default_bounds(dtype: str) -> tuple[int, int]:
     return 0, _RANGES[dtype][1] + 1
 
 
-def permutation(n: int, generator: Generator | None = None) -> npt.NDArray[np.int64]:
+def permutation(
+    n: int, generator: Generator | None = None, on: device = CPU
+) -> npt.NDArray[np.int64]:
     """Return 0, ..., n - 1 in random order: `randperm`.
 
     Sorts 64-bit keys, the upper bits random, the lowest the index. The index makes
@@ -308,7 +350,12 @@ def permutation(n: int, generator: Generator | None = None) -> npt.NDArray[np.in
     if n < 0:
         raise RuntimeError(message("randperm", f"n {n}", "n >= 0"))
     keys = np.empty(n, np.uint64)
-    _run(_words(), keys.ctypes.data, 2 * n, generator)
+    if on is CPU:
+        _run(_words(), keys.ctypes.data, 2 * n, generator)
+    elif n:
+        held = device_memory.allocate(on, keys.nbytes)
+        _run(_words(), held.pointer, 2 * n, generator, on)
+        device_memory.download(on, keys.ctypes.data, held.pointer, keys.nbytes)
     index_bits = np.uint64((1 << max(n - 1, 0).bit_length()) - 1)
     keys &= ~index_bits
     keys |= np.arange(n, dtype=np.uint64)
@@ -318,16 +365,41 @@ def permutation(n: int, generator: Generator | None = None) -> npt.NDArray[np.in
     return keys.view(np.int64)
 
 
-#: code address, elements to a counter, runner, parameter slots
-_Plan = tuple[int, int, Callable[..., None], tuple[int, ...]]
+class _Plan:
+    """A kernel and its parameters, for each device once it is asked for."""
+
+    def __init__(self, family: str, dtype: str, *parameters: float | int) -> None:
+        self.family, self.dtype = family, dtype
+        self.parameters = parameters
+        self.size = source.group_size(family, dtype)
+        # floats travel as the bits of a float64
+        self.slots = tuple(x if isinstance(x, int) else _bits(x) for x in parameters)
+        self.runs: dict[device, Callable[..., None]] = {}
+
+    @functools.cached_property
+    def code(self) -> int:
+        """The address of the CPU's kernel."""
+        text = source.emit(self.family, self.dtype)
+        return compiler.load(f"{self.family}_{self.dtype}", text).address
+
+    @functools.cached_property
+    def serial(self) -> Callable[..., None]:
+        """What calls the CPU's kernel."""
+        return compiler.runner("serial")
+
+    def run_on(self, on: device) -> Callable[..., None]:
+        """Return what runs the kernel on a CUDA device."""
+        found = self.runs.get(on)
+        if found is None:
+            from . import launch_cuda
+
+            found = self.runs[on] = launch_cuda.random_fill(
+                self.family, self.dtype, self.size, self.parameters, on
+            )
+        return found
 
 
-def _plan(family: str, dtype: str, *parameters: float | int) -> _Plan:
-    """Compile or link a kernel; floats travel as the bits of a float64."""
-    kernel = compiler.load(f"{family}_{dtype}", source.emit(family, dtype))
-    slots = tuple(x if isinstance(x, int) else _bits(x) for x in parameters)
-    size = source.group_size(family, dtype)
-    return kernel.address, size, compiler.runner("serial"), slots
+_plan = _Plan
 
 
 def _bits(x: float) -> int:
@@ -414,18 +486,35 @@ def _range(op: str, dtype: str) -> tuple[int, int]:
     return _RANGES[dtype]
 
 
-def _run(plan: _Plan, address: int, n: int, generator: Generator | None) -> None:
-    code, size, serial, parameters = plan
+def _run(
+    plan: _Plan,
+    address: int,
+    n: int,
+    generator: Generator | None,
+    on: device = CPU,
+) -> None:
     if generator is None:
-        generator = default_generator
+        generator = default_generator if on is CPU else cuda_generator(on)
     elif not isinstance(generator, Generator):
         raise TypeError(
             message("generator", f"a {type(generator).__name__}", "a Generator or None")
         )
-    counters = -(-n // size)
+    if generator.device is not on:
+        raise DeviceError(
+            message(
+                "generator",
+                f"one of device {generator.device}",
+                f"one of the tensor's device, {on}",
+                f"Expected a '{on.type}' device type for generator but found "
+                f"'{generator.device.type}'. Use nt.Generator({str(on)!r}).",
+            )
+        )
+    counters = -(-n // plan.size)
     seed, offset = generator._reserve(counters)
-    if n < _THREADED:
-        serial(code, counters, address, seed, offset, n, *parameters)
+    if on is not CPU:
+        plan.run_on(on)(address, seed, offset, counters, n)
+    elif n < _THREADED:
+        plan.serial(plan.code, counters, address, seed, offset, n, *plan.slots)
     else:
-        slots = [address, seed, offset, n, *parameters]
-        compiler.run_threaded(code, counters, slots, _GRAIN)
+        slots = [address, seed, offset, n, *plan.slots]
+        compiler.run_threaded(plan.code, counters, slots, _GRAIN)

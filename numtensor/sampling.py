@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, layout, random
+from .devices import device
 from .devices import find as find_device
 from .dtypes import FLOAT, dtype
 from .errors import DTypeError, message
-from .factories import finish, fresh, kind_of, like, size_of
+from .factories import finish, fresh, kind_of, like, place_of, size_of
 from .indexing import as_int
 from .memory import empty
 from .ops.copies import copy_into
@@ -27,20 +28,21 @@ from .random import Generator
 from .spec import contiguous_spec
 from .tape import FunctionNode, edge, grad_mode, no_grad
 from .tensor import Tensor
+from .transfer import assign
 from .writing import writable
 
-#: writes n elements at an address: (address, n, dtype name)
-Draw = Callable[[int, int, str], None]
+#: writes n elements at an address of a device: (address, n, dtype name, device)
+Draw = Callable[[int, int, str, device], None]
 
 
 def _drawn(target: Tensor, draw: Draw) -> Tensor:
     """Fill a tensor in the order of its indices; the tape is the caller's."""
     found = target._spec
     if found.contiguous:
-        draw(target._pointer, found.numel, found.dtype.name)
+        draw(target._pointer, found.numel, found.dtype.name, found.device)
         return target
-    dense = empty(contiguous_spec(found.dtype, tuple(found.shape)))
-    draw(dense._pointer, found.numel, found.dtype.name)
+    dense = empty(contiguous_spec(found.dtype, tuple(found.shape), found.device))
+    draw(dense._pointer, found.numel, found.dtype.name, found.device)
     return copy_into(dense, target, "")
 
 
@@ -78,11 +80,11 @@ def rand(
     >>> rand(2, 3).shape
     torch.Size([2, 3])
     """
-    find_device(device)
     kind = kind_of(dtype, None if out is None else out.dtype)
-    made = fresh("rand", kind, size_of("rand", size, keywords))
+    shape = size_of("rand", size, keywords)
+    made = fresh("rand", kind, shape, place_of(device, out))
     draw = _uniform(0.0, 1.0, generator)
-    return finish(_drawn(made, draw), None, requires_grad, out)
+    return finish(_drawn(made, draw), requires_grad, out, pin_memory)
 
 
 def randn(
@@ -102,11 +104,11 @@ def randn(
     >>> randn((4,), dtype=dtypes.float64).dtype
     torch.float64
     """
-    find_device(device)
     kind = kind_of(dtype, None if out is None else out.dtype)
-    made = fresh("randn", kind, size_of("randn", size, keywords))
+    shape = size_of("randn", size, keywords)
+    made = fresh("randn", kind, shape, place_of(device, out))
     draw = _normal(0.0, 1.0, generator)
-    return finish(_drawn(made, draw), None, requires_grad, out)
+    return finish(_drawn(made, draw), requires_grad, out, pin_memory)
 
 
 def _bounds(op: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
@@ -161,12 +163,12 @@ def randint(
     >>> randint(3, (2, 2)).dtype
     torch.int64
     """
-    find_device(device)
     low, high, size = _bounds("randint", args, keywords)
     default = dtypes.int64 if out is None else out.dtype
-    made = fresh("randint", kind_of(dtype, default), size_of("randint", (size,), {}))
+    shape = size_of("randint", (size,), {})
+    made = fresh("randint", kind_of(dtype, default), shape, place_of(device, out))
     draw = _integers(low, high, generator)
-    return finish(_drawn(made, draw), None, requires_grad, out)
+    return finish(_drawn(made, draw), requires_grad, out, pin_memory)
 
 
 def randperm(
@@ -187,10 +189,10 @@ def randperm(
     >>> sorted(randperm(4).tolist())
     [0, 1, 2, 3]
     """
-    find_device(device)
     n = as_int("randperm", n)
     kind = kind_of(dtype, dtypes.int64 if out is None else out.dtype)
-    made = fresh("randperm", kind, (n,))
+    on = find_device(place_of(device, out))
+    made = fresh("randperm", kind, (n,), on)
     if n - 1 > _largest_index(kind):
         raise RuntimeError(
             message(
@@ -201,8 +203,8 @@ def randperm(
             )
         )
 
-    made._array()[...] = random.permutation(n, generator)
-    return finish(made, None, requires_grad, out)
+    assign(made, random.permutation(n, generator, on))
+    return finish(made, requires_grad, out, pin_memory)
 
 
 def _largest_index(kind: dtype) -> int:
@@ -266,8 +268,7 @@ def randint_like(
 def _alike(
     input: Tensor, draw: Draw, kind: Any, device: Any, requires_grad: bool
 ) -> Tensor:
-    find_device(device)
-    return finish(_drawn(empty(like(input, kind)), draw), None, requires_grad)
+    return finish(_drawn(empty(like(input, kind, device)), draw), requires_grad)
 
 
 def normal(
@@ -292,7 +293,6 @@ def normal(
     >>> normal(Tensor([0.0, 100.0]), 0.0)
     tensor([  0., 100.])
     """
-    find_device(device)
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
     if bool(tensors) == (size is not None):
         raise TypeError(
@@ -303,11 +303,12 @@ def normal(
             )
         )
     if not tensors:
-        made = fresh("normal", kind_of(dtype), size_of("normal", (size,), {}))
+        shape = size_of("normal", (size,), {})
+        made = fresh("normal", kind_of(dtype), shape, place_of(device, out))
         _drawn(made, _normal(mean, std, generator))
-        return finish(made, None, requires_grad, out)
+        return finish(made, requires_grad, out, pin_memory)
     shape = layout.broadcast_shapes("normal", *[tuple(x.shape) for x in tensors])
-    made = empty(contiguous_spec(tensors[0].dtype, shape))
+    made = empty(contiguous_spec(tensors[0].dtype, shape, tensors[0].device))
     with no_grad():
         if not _all(std >= 0):
             raise RuntimeError(
@@ -320,7 +321,7 @@ def normal(
             )
         _drawn(made, _normal(0.0, 1.0, generator))
         made.mul_(std).add_(mean)
-    made = finish(made, None, requires_grad, out)
+    made = finish(made, requires_grad, out, pin_memory)
     return _without_slope("NormalBackward1", made, mean, std)
 
 
@@ -351,7 +352,7 @@ def bernoulli(
         _drawn(made, _coin(p, generator))
     else:
         _tossed("bernoulli", made, input, generator)
-    return _without_slope("BernoulliBackward0", finish(made, None, False, out), input)
+    return _without_slope("BernoulliBackward0", finish(made, False, out), input)
 
 
 def _tossed(op: str, target: Tensor, p: Tensor, generator: Generator | None) -> None:
@@ -366,7 +367,7 @@ def _tossed(op: str, target: Tensor, p: Tensor, generator: Generator | None) -> 
             raise RuntimeError(
                 message(op, "a probability outside [0, 1]", "p in [0, 1] everywhere")
             )
-        coins = empty(contiguous_spec(p.dtype, tuple(target.shape)))
+        coins = empty(contiguous_spec(p.dtype, tuple(target.shape), target.device))
         _drawn(coins, _uniform(0.0, 1.0, generator))
         copy_into(coins < p, target, "")
 
@@ -376,28 +377,28 @@ def _tossed(op: str, target: Tensor, p: Tensor, generator: Generator | None) -> 
 
 def _uniform(low: Any, high: Any, generator: Generator | None) -> Draw:
     low, high = float(low), float(high)
-    return lambda address, n, kind: random.fill_uniform(
-        address, n, kind, low, high, generator
+    return lambda address, n, kind, on: random.fill_uniform(
+        address, n, kind, low, high, generator, on
     )
 
 
 def _normal(mean: Any, std: Any, generator: Generator | None) -> Draw:
     mean, std = float(mean), float(std)
-    return lambda address, n, kind: random.fill_normal(
-        address, n, kind, mean, std, generator
+    return lambda address, n, kind, on: random.fill_normal(
+        address, n, kind, mean, std, generator, on
     )
 
 
 def _integers(low: int, high: int, generator: Generator | None) -> Draw:
-    return lambda address, n, kind: random.fill_integers(
-        address, n, kind, low, high, generator
+    return lambda address, n, kind, on: random.fill_integers(
+        address, n, kind, low, high, generator, on
     )
 
 
 def _coin(p: Any, generator: Generator | None) -> Draw:
     p = float(p)
-    return lambda address, n, kind: random.fill_bernoulli(
-        address, n, kind, p, generator
+    return lambda address, n, kind, on: random.fill_bernoulli(
+        address, n, kind, p, generator, on
     )
 
 
@@ -498,8 +499,8 @@ def _exponential_(
     """
     rate = float(lambd)
 
-    def draw(address: int, n: int, kind: str) -> None:
-        random.fill_exponential(address, n, kind, rate, generator)
+    def draw(address: int, n: int, kind: str, on: device) -> None:
+        random.fill_exponential(address, n, kind, rate, generator, on)
 
     return _in_place("exponential_", self, lambda t: _drawn(t, draw))
 
@@ -524,6 +525,9 @@ _SAMPLES: dict[str, Callable[[Tensor], tuple[Any, ...]]] = {
 }
 
 
+_NO_SORT = "its keys are drawn on the device and sorted on the host: no sort kernel yet"
+
+
 def _samples(name: str) -> Callable[..., Any]:
     return lambda make: [(_SAMPLES[name](make(4)), {})]
 
@@ -541,5 +545,6 @@ for _call in (
             why="drawn at random",
             in_place=False,
             samples=_samples(_call.__name__),
+            host=_NO_SORT if _call is randperm else "",
         )
     )

@@ -396,7 +396,7 @@ def _rebase(ctx: FunctionCtx, target: Tensor, own: int, number: int) -> None:
 
 
 def _zeros(found: Spec) -> Tensor:
-    made = empty(contiguous_spec(found.dtype, tuple(found.shape)))
+    made = empty(contiguous_spec(found.dtype, tuple(found.shape), found.device))
     return made.zero_()
 
 

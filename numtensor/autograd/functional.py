@@ -263,7 +263,7 @@ def _grads(
 
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    return empty(contiguous_spec(like.dtype, shape)).zero_()
+    return empty(contiguous_spec(like.dtype, shape, like.device)).zero_()
 
 
 def _shaped(found: Sequence[Tensor], single: bool, create_graph: bool) -> Any:

@@ -95,7 +95,9 @@ def grad(
     for k, source in enumerate(sources):
         result = found.get(id(source))
         if result is None and materialize_grads:
-            zeros = empty(contiguous_spec(source.dtype, tuple(source.shape)))
+            zeros = empty(
+                contiguous_spec(source.dtype, tuple(source.shape), source.device)
+            )
             result = zeros.zero_()
         elif result is None and not allow_unused:
             raise AutogradError(

@@ -16,6 +16,8 @@ from ..dtypes import float64
 from ..errors import AutogradError, ShapeError, message
 from ..memory import from_array
 from ..tensor import Tensor
+from ..transfer import Probe
+from ..transfer import values as values_of
 from .grad import Tensors, grad
 
 
@@ -296,15 +298,14 @@ def _numerical(
     """Return, for each input and output, the Jacobian (input elements, output's)."""
 
     def values() -> list[np.ndarray]:
-        return [
-            np.array(o.detach()._array(), np.float64) for o in _outputs(func(*given))
-        ]
+        return [np.array(values_of(o), np.float64) for o in _outputs(func(*given))]
 
     jacobians = []
     for x in inputs:
-        memory = x.detach()._array()
+        # outside the tape and its count of changes: the graph of `first` stays valid
+        memory = Probe(x)
         rows = []
-        for index in np.ndindex(*memory.shape):
+        for index in np.ndindex(*x.shape):
             centre = memory[index]
             memory[index] = centre + eps
             above, after = values(), memory[index]
@@ -332,7 +333,11 @@ def _analytical(
         one = np.zeros(shape, output.dtype.numpy)
         one[index] = 1.0
         found = grad(
-            output, inputs, from_array(one), retain_graph=True, allow_unused=True
+            output,
+            inputs,
+            from_array(one).to(output.device),
+            retain_graph=True,
+            allow_unused=True,
         )
         for column, x, g in zip(columns, inputs, found, strict=True):
             if g is None:
@@ -354,7 +359,7 @@ def _analytical(
                         "Analytical gradient has incorrect size.",
                     )
                 )
-            column.append(np.array(g.detach()._array(), np.float64).ravel())
+            column.append(np.array(values_of(g), np.float64).ravel())
     return [
         np.array(column).T if column else np.zeros((x.numel(), 0))
         for column, x in zip(columns, inputs, strict=True)
@@ -363,9 +368,9 @@ def _analytical(
 
 def _check_scaling(output: Tensor, inputs: Sequence[Tensor]) -> None:
     """A cotangent of zeros must give zeros: the way back is linear."""
-    zeros = from_array(np.zeros(tuple(output.shape), output.dtype.numpy))
+    zeros = output.new_zeros(output.shape)
     for g in grad(output, inputs, zeros, retain_graph=True, allow_unused=True):
-        if g is not None and np.any(g.detach()._array() != 0):
+        if g is not None and np.any(values_of(g) != 0):
             raise GradcheckError(
                 message(
                     "gradcheck",

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, layout
+from .. import dtypes, layout, transfer
+from ..devices import CPU
+from ..devices import device as Device
 from ..devices import find as find_device
 from ..dtypes import dtype
 from ..elementwise import Elementwise, Plan
@@ -17,6 +19,7 @@ from ..memory import empty
 from ..spec import Spec, contiguous_spec, spec
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
+from ..writing import writable
 from .declare import attach, composed
 
 Back = Callable[[Tensor], tuple[Tensor, ...]]
@@ -74,7 +77,7 @@ def preserved(found: Spec, kind: dtype) -> Spec:
     if known is None:
         shape = tuple(found.shape)
         strides = layout.empty_like_strides(shape, found.strides)
-        known = found.extra[kind] = spec(kind, shape, strides)
+        known = found.extra[kind] = spec(kind, shape, strides, found.device)
     return known
 
 
@@ -101,7 +104,7 @@ def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     """Return a copy with its own memory; gradients flow back through it."""
     found = input._spec
     if memory_format is contiguous_format:
-        made = empty(contiguous_spec(found.dtype, tuple(found.shape)))
+        made = empty(contiguous_spec(found.dtype, tuple(found.shape), found.device))
     else:
         made = empty(preserved(found, found.dtype))
     return copy_into(input, made, "CloneBackward0")
@@ -129,23 +132,46 @@ def _to(
     `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other_tensor)`; the tensor
     itself if nothing changes, unless `copy=True`. Raises: DTypeError, DeviceError.
     """
+    flags: list[bool] = []
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
         elif isinstance(arg, (dtypes.dtype, type)):
             dtype = arg
         elif isinstance(arg, bool):
-            copy = arg
+            # to(device, dtype, non_blocking, copy), to(dtype, non_blocking, copy)
+            flags.append(arg)
         elif arg is not None:
             device = arg
-    if device is not None:
-        find_device(device)
-    wanted = self._spec.dtype if dtype is None else dtypes.find(dtype)
-    if wanted is self._spec.dtype:
-        return clone(self) if copy else self
+    if flags:
+        non_blocking = flags[0]
+        copy = flags[1] if len(flags) > 1 else copy
     found = self._spec
+    on = found.device if device is None else find_device(device)
+    wanted = found.dtype if dtype is None else dtypes.find(dtype)
+    if on is not found.device:
+        # the narrower of the two dtypes crosses over
+        if wanted.itemsize < found.itemsize:
+            self = _to(self, wanted)
+        return _to(_moved(self, on, non_blocking), wanted)
+    if wanted is found.dtype:
+        if memory_format is contiguous_format and not found.contiguous:
+            return clone(self, memory_format=contiguous_format)
+        return clone(self) if copy else self
     made = empty(preserved(found, wanted))
     return copy_into(self, made, "ToCopyBackward0")
+
+
+def _moved(x: Tensor, on: Device, non_blocking: bool) -> Tensor:
+    """Return a copy on another device; its cotangent comes back."""
+    made = transfer.moved(x, on, not non_blocking)
+    if grad_mode.enabled and x.requires_grad:
+        here = x._spec.device
+        made._node = FunctionNode(
+            "ToCopyBackward0", (edge(x),), lambda g: (_to(g, here),)
+        )
+        made._requires_grad = True
+    return made
 
 
 attach("to", _to)
@@ -174,13 +200,32 @@ for _name, _kind in (
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """Return the tensor in the dtype of `other`."""
-    return _to(self, other.dtype)
+    """Return the tensor in the dtype, and on the device, of `other`."""
+    return _to(self, other)
+
+
+def _cpu(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    """Return the tensor in host memory: itself if it is there."""
+    return _to(self, device=CPU, memory_format=memory_format)
+
+
+def _cuda(
+    self: Tensor,
+    device: Any = None,
+    non_blocking: bool = False,
+    memory_format: Any = preserve_format,
+) -> Tensor:
+    """Return the tensor on a GPU, the current one unless `device` names another.
+
+    Raises: DeviceError, there is none.
+    """
+    on = "cuda" if device is None else device
+    return _to(self, device=on, non_blocking=non_blocking, memory_format=memory_format)
 
 
 attach("type_as", _type_as)
-attach("cpu", lambda self: self)
-attach("cuda", lambda self, device=None: _to(self, device or "cuda"))
+attach("cpu", _cpu)
+attach("cuda", _cuda)
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
@@ -189,6 +234,13 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         from ..creation import tensor
 
         src = tensor(src)
+    if src._spec.device is not self._spec.device:
+        if _crosses_whole(self, src):
+            writable("copy_", self, False)
+            self._storage.version += 1
+            transfer.copy_bytes(self, src, not non_blocking)
+            return self
+        src = _to(src, device=self._spec.device, non_blocking=non_blocking)
     if src._spec.shape != self._spec.shape:
         try:
             src = src.expand(self._spec.shape)
@@ -203,6 +255,17 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
                 )
             ) from None
     return _copy.store(self, (src,), "in place")
+
+
+def _crosses_whole(target: Tensor, source: Tensor) -> bool:
+    """Whether a copy between devices is one of bytes, from tensor to tensor."""
+    return (
+        source._spec.dtype is target._spec.dtype
+        and source._spec.shape == target._spec.shape
+        and source._spec.contiguous
+        and target._spec.contiguous
+        and not (grad_mode.enabled and (target.requires_grad or source.requires_grad))
+    )
 
 
 attach("copy_", copy_)
@@ -292,7 +355,7 @@ def _unit_cotangent(self: Tensor) -> Tensor:
     """Return ones of this shape, the cotangent that backward() starts from."""
     known = self._spec.extra.get("unit")
     if known is None:
-        found = contiguous_spec(self.dtype, tuple(self._spec.shape))
+        found = contiguous_spec(self.dtype, tuple(self._spec.shape), self._spec.device)
         known = (found, _fill.plan((int,), found))
         self._spec.extra["unit"] = known
     found, plan = known

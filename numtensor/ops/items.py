@@ -42,7 +42,7 @@ def _row(x: Tensor, index: int) -> Tensor:
     row = found.extra.get("row")
     if row is None:
         row = found.extra["row"] = (
-            spec(found.dtype, tuple(found.shape[1:]), found.strides[1:]),
+            spec(found.dtype, tuple(found.shape[1:]), found.strides[1:], found.device),
             found.strides[0] * found.itemsize,
         )
     made = view_as(x, row[0], index * row[1])
@@ -103,7 +103,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     else:
         from ..creation import tensor
 
-        value = tensor(value, dtype=self.dtype)
+        value = tensor(value, dtype=self.dtype, device=self.device)
         copy_(part, value)
 
 

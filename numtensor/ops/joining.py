@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes, layout
-from ..errors import ShapeError, message
+from ..errors import ShapeError, message, mixed_devices
 from ..memory import empty
 from ..spec import contiguous_spec
 from ..tape import FunctionNode, edge, grad_mode
@@ -97,10 +97,12 @@ def cat(
             )
         total += other[d]
     shape[d] = total
-    kind = found[0].dtype
+    kind, on = found[0].dtype, found[0].device
     for x in found[1:]:
         kind = dtypes.promote_types(kind, x.dtype)
-    made = empty(contiguous_spec(kind, tuple(shape)))
+        if x.device is not on:
+            raise mixed_devices("cat", on, x.device)
+    made = empty(contiguous_spec(kind, tuple(shape), on))
     start = 0
     starts: list[int] = []
     with_grad = (

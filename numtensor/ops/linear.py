@@ -1,4 +1,4 @@
-"""Matrix products, on the CPU by NumPy's BLAS."""
+"""Matrix products: on the CPU by NumPy's BLAS, on a GPU by a kernel of our own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..errors import DTypeError, ShapeError, message
-from ..layout import broadcast_shapes
+from .. import dtypes, launch
+from ..devices import CPU
+from ..errors import DTypeError, ShapeError, message, mixed_devices
+from ..layout import broadcast_shapes, expand_strides
 from ..memory import empty
 from ..spec import contiguous_spec
 from ..tape import FunctionNode, edge, grad_mode
@@ -25,6 +26,8 @@ def _checked(op: str, a: Any, b: Any) -> None:
                     op, f"a {type(x).__name__}", "two Tensors", "Use nt.tensor(...)."
                 )
             )
+    if a._spec.device is not b._spec.device:
+        raise mixed_devices(op, a.device, b.device)
     if a.dtype is not b.dtype:
         raise DTypeError(
             message(
@@ -44,14 +47,41 @@ def _c_name(kind: dtypes.dtype) -> str:
 
 
 def _multiply(a: Tensor, b: Tensor, shape: tuple[int, ...]) -> Tensor:
-    made = empty(contiguous_spec(a.dtype, shape))
+    made = empty(contiguous_spec(a.dtype, shape, a._spec.device))
     if not made._spec.numel:
         return made
+    if made._spec.device is not CPU:
+        return _multiply_on_device(a, b, made)
     x, y = a._array(), b._array()
     if a.dtype is dtypes.bool_:
         made._array()[...] = np.matmul(x.astype(np.int64), y.astype(np.int64)) != 0
     else:
         np.matmul(x, y, out=made._array())
+    return made
+
+
+_launches: dict[Any, Any] = {}
+
+
+def _multiply_on_device(a: Tensor, b: Tensor, made: Tensor) -> Tensor:
+    """Multiply by a CUDA kernel, which takes any strides."""
+    key = (a._spec, b._spec)
+    call = _launches.get(key)
+    if call is None:
+        if len(_launches) > 4000:
+            _launches.clear()
+        batch = tuple(made.shape[:-2])
+
+        def strides(x: Tensor) -> tuple[int, ...]:
+            found = x._spec
+            outer = expand_strides(found.shape[:-2], found.strides[:-2], batch)
+            return tuple(outer) + found.strides[-2:]
+
+        sizes = (a.shape[-2], b.shape[-1], a.shape[-1])
+        call = _launches[key] = launch.matmul(
+            sizes, a.dtype.name, batch, strides(a), strides(b), made._spec.device
+        )
+    call.run(call.kernel, call.n, made._pointer, a._pointer, b._pointer, call.table)
     return made
 
 

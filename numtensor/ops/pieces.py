@@ -53,7 +53,10 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         shape, strides, _ = parts(input)
         d = layout.normalize_dim("unbind", dim, len(shape))
         rest = spec(
-            found.dtype, shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
+            found.dtype,
+            shape[:d] + shape[d + 1 :],
+            strides[:d] + strides[d + 1 :],
+            found.device,
         )
         known = found.extra["unbind", dim] = (d, rest, strides[d] * found.itemsize)
     d, rest, step = known
@@ -75,8 +78,11 @@ def _stacked(grads: list[Tensor | None], part: Spec, dim: int) -> Tensor:
     known = part.extra.get(("stacked", dim, len(grads)))
     if known is None:
         shape = tuple(part.shape)
-        whole = contiguous_spec(part.dtype, (*shape[:dim], len(grads), *shape[dim:]))
-        place = spec(part.dtype, shape, whole.strides[:dim] + whole.strides[dim + 1 :])
+        whole = contiguous_spec(
+            part.dtype, (*shape[:dim], len(grads), *shape[dim:]), part.device
+        )
+        rest = whole.strides[:dim] + whole.strides[dim + 1 :]
+        place = spec(part.dtype, shape, rest, part.device)
         plans: dict[Spec, Plan] = {}
         known = (whole, place, whole.strides[dim] * whole.itemsize, plans)
         part.extra["stacked", dim, len(grads)] = known

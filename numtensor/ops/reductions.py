@@ -153,8 +153,8 @@ def _search(
                 "Check the shape first.",
             )
         )
-    values = empty(contiguous_spec(given.dtype, kept))
-    places = empty(contiguous_spec(dtypes.int64, kept))
+    values = empty(contiguous_spec(given.dtype, kept, given.device))
+    places = empty(contiguous_spec(dtypes.int64, kept, given.device))
     if values._spec.numel:
         key = (given, dim, largest)
         call = _launches.get(key)
@@ -162,16 +162,10 @@ def _search(
             if len(_launches) > 4000:
                 _launches.clear()
             call = _launches[key] = launch.arg_extreme(
-                shape, tuple(dims), given.strides, given.dtype.name, largest
-            )
-        call.run(
-            call.kernel,
-            call.n,
-            values._pointer,
-            places._pointer,
-            x._pointer,
-            call.table,
-        )
+                shape, tuple(dims), given.strides, given.dtype.name, largest,
+                given.device,
+            )  # fmt: skip
+        call.run((values._pointer, places._pointer, x._pointer))
     return values, places
 
 
@@ -275,7 +269,8 @@ def _max(name: str, largest: bool, pair: Any) -> Any:
         d = normalize_dim(name, dim, input.ndim)
         if input.ndim == 0:
             return pair(
-                function("clone")(input), function("zeros")((), dtype=dtypes.int64)
+                function("clone")(input),
+                function("zeros")((), dtype=dtypes.int64, device=input.device),
             )
         values, places = _search(name, input, d, largest)
         if grad_mode.enabled and input.requires_grad:
@@ -314,7 +309,8 @@ def _hits(places: Tensor, size: int, dim: int) -> Tensor:
     """Return where in a dim of `size` the places are, as bool."""
     shape = [1] * places.ndim
     shape[dim] = size
-    return reshape(function("arange")(size), tuple(shape)) == places
+    every = function("arange")(size, device=places.device)
+    return reshape(every, tuple(shape)) == places
 
 
 max = composed(
@@ -351,7 +347,7 @@ class _Variance:
         plan.kept = kept
         plan.input = given
         plan.count = numel([shape[d] for d in which])
-        plan.out = contiguous_spec(given.dtype, kept)
+        plan.out = contiguous_spec(given.dtype, kept, given.device)
         plan.cast_to = None
         plan.differentiable = True
         # Bessel's correction; as PyTorch, never a negative number of elements
@@ -369,7 +365,7 @@ class _Variance:
             gap = cast(values["x"] - values["y"], "float64")
             return [gap * gap]
 
-        full = contiguous_spec(given.dtype, kept)
+        full = plan.out
         strides = tuple(0 if d in which else s for d, s in enumerate(full.strides))
         body = launch.Body(("variance", self), self.name, build, (("free", "float64"),))
         plan.steps = None
@@ -380,7 +376,7 @@ class _Variance:
                     launch.Input("x", dtype, given.strides),
                     launch.Input("y", dtype, strides),
                 ],
-                body,
+                body, given.device,
             )  # fmt: skip
         return plan
 

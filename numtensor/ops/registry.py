@@ -28,6 +28,7 @@ class Declared:
     samples: Callable[..., Any] | None = None  # (args, kwargs) cases for tests
     aliases: tuple[str, ...] = ()
     tolerance: float | None = None  # reason in the declaration
+    host: str = ""  # what the host computes even if the device is a GPU, and why
     extra: dict[str, Any] = field(default_factory=dict)
 
 

@@ -17,10 +17,11 @@ from ..dtypes import dtype
 from ..errors import DTypeError, ShapeError, message
 from ..memory import empty, result_of, view_as
 from ..spec import Spec, contiguous_spec, spec
-from ..tape import FunctionNode, edge, grad_mode
+from ..tape import FunctionNode, edge, grad_mode, no_grad
 from ..tensor import Tensor
 from .copies import Back, clone, contiguous_format
 from .declare import attach, composed
+from .registry import function
 
 Place = tuple[Spec, int]  # what a view is, and how many bytes further it begins
 
@@ -46,7 +47,7 @@ def placed(x: Tensor, rule: Callable[..., layout.View], *args: Any) -> Place:
 def _place(x: Tensor, geometry: layout.View) -> Place:
     shape, strides, offset = geometry
     found = x._spec
-    return spec(found.dtype, shape, strides), offset * found.itemsize
+    return spec(found.dtype, shape, strides, found.device), offset * found.itemsize
 
 
 def viewed(x: Tensor, place: Place, name: str, back: Back) -> Tensor:
@@ -78,7 +79,7 @@ def set_in(shape: Sequence[int], take: Callable[[Tensor], Tensor]) -> Back:
 def _embed(
     g: Tensor, shape: tuple[int, ...], take: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    made = empty(contiguous_spec(g._spec.dtype, shape))
+    made = empty(contiguous_spec(g._spec.dtype, shape, g._spec.device))
     with_grad = grad_mode.enabled and g.requires_grad
     was = grad_mode.enabled
     grad_mode.enabled = False
@@ -254,7 +255,9 @@ def _view_dtype(x: Tensor, kind: dtype) -> Tensor:
             )
         )
     return result_of(
-        x._storage, x._pointer, spec(kind, tuple(x.shape), x._spec.strides)
+        x._storage,
+        x._pointer,
+        spec(kind, tuple(x.shape), x._spec.strides, x._spec.device),
     )
 
 
@@ -482,9 +485,9 @@ def _added_at(
     g: Tensor, made: Tensor, size: Sequence[int], stride: Sequence[int], offset: int
 ) -> Tensor:
     """Add each element of g to where an overlapping layout reads it in `made`."""
-    length = layout.extent(made._spec.shape, made._spec.strides)
-    flat = _as_strided(made, (length,), (1,), 0).detach()
-    np.add.at(flat._array(), _places(size, stride) + offset, g.detach()._array())
+    own = made.storage_offset()
+    with no_grad():
+        _add_pieces(g, made, tuple(size), tuple(stride), own + offset)
     if grad_mode.enabled and g.requires_grad:
         found = made._spec  # not `made` itself, which holds the node
         made._node = FunctionNode(
@@ -503,6 +506,36 @@ def _added_at(
     return made
 
 
+def _add_pieces(
+    g: Tensor,
+    made: Tensor,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    offset: int,
+) -> None:
+    """Add g piece by piece, each to elements that a layout reaches once.
+
+    So every sum is made in a fixed order, by kernels that know nothing of overlap.
+    """
+    again = [d for d, (n, s) in enumerate(zip(size, stride, strict=True)) if n > 1 > s]
+    if again:
+        g = function("sum")(g, tuple(again), True)
+        size = tuple(1 if d in again else n for d, n in enumerate(size))
+    if not _repeats(size, stride):
+        _as_strided(made, size, stride, offset).add_(g)
+        return
+
+    def without(d: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return size[:d] + size[d + 1 :], stride[:d] + stride[d + 1 :]
+
+    dims = sorted((d for d, n in enumerate(size) if n > 1), key=lambda d: size[d])
+    # the shortest dim without which nothing is reached twice, else the shortest
+    d = next((d for d in dims if not _repeats(*without(d))), dims[0])
+    for k in range(size[d]):
+        place = offset + k * stride[d]
+        _add_pieces(select(g, d, k), made, *without(d), place)
+
+
 attach("as_strided", _as_strided)
 
 
@@ -511,7 +544,7 @@ def _new_empty_strided(
 ) -> Tensor:
     """Return an uninitialised tensor of this dtype with given strides."""
     kind = self.dtype if dtype is None else dtypes.find(dtype)
-    return empty(spec(kind, tuple(size), tuple(stride)))
+    return empty(spec(kind, tuple(size), tuple(stride), self._spec.device))
 
 
 attach("new_empty_strided", _new_empty_strided)
