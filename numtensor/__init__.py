@@ -60,12 +60,15 @@ from .ops.registry import FUNCTIONS as _FUNCTIONS  # declares all operators
 
 # isort: split
 from . import autograd as autograd
+from . import cuda as cuda
 from . import random as random
 from . import sampling as _sampling
 from .creation import as_tensor as as_tensor
 from .creation import asarray as asarray
 from .creation import from_numpy as from_numpy
 from .creation import tensor as tensor
+from .dlpack import from_dlpack as from_dlpack
+from .dlpack import to_dlpack as to_dlpack
 from .factories import empty_strided as empty_strided
 from .factories import scalar_tensor as scalar_tensor
 from .ops.copies import contiguous_format as contiguous_format
