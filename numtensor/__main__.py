@@ -1,4 +1,4 @@
-"""The command line: `python -m numtensor warmup`, `info` and `clear-cache`.
+"""The command line: `python -m numtensor warmup`, `cuda-check`, `info`, `clear-cache`.
 
 What a user types and reads. The work is in `warmup` and in the rooms it asks.
 """
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from . import __version__, storage
 from .kernels import compiler
+from .kernels.cuda import driver
+from .kernels.cuda.check import ARCHITECTURES, capability
 
 #: what the compiler writes, and what a write that was cut short leaves
 _OURS = re.compile(r".+_[0-9a-f]{16}\.(py|o)([a-z0-9_]{8})?")
@@ -40,11 +42,56 @@ def _parser() -> argparse.ArgumentParser:
     )
     ahead.add_argument("--quiet", action="store_true", help="no progress bar")
     ahead.set_defaults(run=_warmup)
+    _cuda_check_options(commands.add_parser("cuda-check", help=_CUDA_CHECK))
     about = commands.add_parser("info", help="versions, machine, threads, cache")
     about.set_defaults(run=_info)
     clear = commands.add_parser("clear-cache", help="delete all cached kernels")
     clear.set_defaults(run=_clear)
     return parser
+
+
+_CUDA_CHECK = "compile every CUDA kernel for GPUs that need not be there"
+
+
+def _cuda_check_options(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        _CUDA_CHECK + ", and print registers, memory, widths of accesses. Exits with 1 "
+        "if a kernel does not compile, spills, or falls short of its form, and with 2 "
+        "if there is nothing to compile with."
+    )
+    command.add_argument(
+        "--arch", type=_architectures, default=",".join(ARCHITECTURES), metavar="LIST",
+        help="such as sm_80,sm_90 (%(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--only", default="*", metavar="PATTERN", help="operators such as 'add*'"
+    )
+    command.add_argument("--all", action="store_true", help="all in every dtype")
+    command.add_argument(
+        "--jobs", type=_positive, default=_cores(), metavar="N", help="processes"
+    )
+    command.add_argument("--quiet", action="store_true", help="faults and totals only")
+    command.set_defaults(run=_cuda_check)
+
+
+def _architectures(text: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(","))
+    for part in found:
+        try:
+            capability(part)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f"got {part!r}; expected such as sm_80"
+            ) from error
+    return found
+
+
+def _cuda_check(arguments: argparse.Namespace) -> int:
+    from . import cuda_check
+
+    return cuda_check.run(
+        arguments.arch, arguments.only, arguments.all, arguments.jobs, arguments.quiet
+    )
 
 
 def _positive(text: str) -> int:
@@ -84,7 +131,11 @@ def _warmup(arguments: argparse.Namespace) -> int:
 
 def _files() -> list[Path]:
     folder = compiler.cache_dir()
-    return [p for p in sorted(folder.iterdir()) if _OURS.fullmatch(p.name)]
+    found = [p for p in sorted(folder.iterdir()) if _OURS.fullmatch(p.name)]
+    for device in sorted(folder.glob("cuda-*")):
+        # what numba-cuda keeps beside the sources is named by it
+        found += [p for p in sorted(device.rglob("*")) if p.is_file()]
+    return found
 
 
 def _size(files: Sequence[Path]) -> int:
@@ -106,6 +157,7 @@ def _info(arguments: argparse.Namespace) -> int:
         rows[package] = importlib.metadata.version(package)
     rows["system"] = platform.platform()
     rows["CPU"] = _cpu_name()
+    rows["CUDA"] = _cuda()
     rows["threads"] = str(compiler.num_threads())
     rows["cache"] = str(compiler.cache_dir())
     rows["cached kernels"] = f"{len(kernels)} ({_size(files):,} bytes with sources)"
@@ -114,6 +166,15 @@ def _info(arguments: argparse.Namespace) -> int:
     for name, value in rows.items():
         print(f"{name:{width}}  {value}")
     return 0
+
+
+def _cuda() -> str:
+    """Return the names of the devices, or what is missing."""
+    try:
+        api = driver.current()
+        return ", ".join(api.properties(k).name for k in range(api.count()))
+    except driver.Unavailable as error:
+        return str(error).partition(": got ")[2].partition("; expected")[0]
 
 
 def _cpu_name() -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import factories
 from .creation import tensor
+from .dlpack import to_dlpack
 from .dtypes import FLOAT
 from .dtypes import find as find_dtype
 from .kernels import compiler
@@ -29,6 +30,9 @@ SHARED = "runners"
 #: enough elements for all threads, and for a reduction in several blocks
 _MANY = 400_000
 _WIDE = (6, 16)
+
+#: what to call, its arguments, its keywords
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ def run(job: Job) -> Report:
         if job.name == SHARED:
             _shared()
         else:
-            _operator(TABLE[job.name], job.dtype)
+            declared = TABLE[job.name]
+            for call, args, keywords in calls(declared, job.dtype):
+                differentiate(declared, call, args, keywords)
     except Exception as fault:
         error = f"{job.name} ({job.dtype}): {type(fault).__name__}: {fault}"
     now = compiler.statistics
@@ -120,9 +126,10 @@ def _reports(found: list[Job], processes: int) -> Iterator[Report]:
 
 
 def _shared() -> None:
-    """The runners, threads, filling, and casts between the usual dtypes."""
+    """The runners, threads, capsules, filling, and casts between the usual dtypes."""
     many = factories.ones(_MANY)
     _ = many + 1.0
+    to_dlpack(many)
     _ = factories.zeros(2)
     kinds = ("bool", "int64", "float32", "float64")
     for kind in kinds:
@@ -134,22 +141,24 @@ def _shared() -> None:
         x.t().contiguous()
 
 
-def _operator(declared: Declared, dtype: str) -> None:
+def calls(declared: Declared, dtype: str, device: str = "cpu") -> Iterator[Call]:
+    """Return the calls that need every kernel of an operator in one dtype."""
     if declared.kind == "elementwise":
-        for args in _elementwise_calls(declared, dtype):
-            _differentiate(declared, declared.operator, args, {})
+        for args in _elementwise_calls(declared, dtype, device):
+            yield declared.operator, args, {}
     elif declared.kind.startswith("reduction"):
-        x = _values((6, 16), dtype, _domain(declared, 0))
-        tall = _values((_MANY,), dtype, _domain(declared, 0))
+        domain = _domain(declared, 0)
+        x = values((6, 16), dtype, domain, device)
+        tall = values((_MANY,), dtype, domain, device)
         for args in ((x,), (x, 0), (x, 1), (x.t(), 0), (tall,)):
-            _differentiate(declared, declared.call, args, {})
+            yield declared.call, args, {}
     elif declared.samples is not None:
 
         def make(*shape: int) -> Tensor:
-            return _values(shape, dtype, _domain(declared, 0))
+            return values(shape, dtype, _domain(declared, 0), device)
 
         for args, keywords in declared.samples(make):
-            _differentiate(declared, declared.call, args, keywords)
+            yield declared.call, args, keywords
 
 
 def _domain(declared: Declared, k: int) -> tuple[float, float]:
@@ -157,25 +166,31 @@ def _domain(declared: Declared, k: int) -> tuple[float, float]:
     return given[k] if k < len(given) else (0.25, 2.0)
 
 
-def _values(shape: tuple[int, ...], dtype: str, domain: tuple[float, float]) -> Tensor:
+def values(
+    shape: tuple[int, ...], dtype: str, domain: tuple[float, float], device: str
+) -> Tensor:
+    """Return a tensor of numbers spread over a domain; whole ones, from 1 to 4."""
     count = int(np.prod(shape))
     low, high = domain
-    if dtype == "int64":
+    if find_dtype(dtype).category != FLOAT:
         low, high = 1.0, 4.0
     spread = np.linspace(low, high, count + 2)[1:-1].reshape(shape)
-    return tensor(spread, dtype=dtype)
+    return tensor(spread, dtype=dtype, device=device)
 
 
-def _elementwise_calls(declared: Declared, dtype: str) -> Iterator[tuple[Any, ...]]:
+def _elementwise_calls(
+    declared: Declared, dtype: str, device: str
+) -> Iterator[tuple[Any, ...]]:
     """The classes of layouts: flat, with a number, broadcast, strided."""
     operator = declared.operator
     roles = operator.roles
+    whole = find_dtype(dtype).category != FLOAT
 
     def operand(k: int, shape: tuple[int, ...]) -> Any:
         low, high = _domain(declared, k)
         if roles[k] == "s":
-            return (low + high) / 2 if dtype != "int64" else 2
-        return _values(shape, "bool" if roles[k] == "b" else dtype, (low, high))
+            return 2 if whole else (low + high) / 2
+        return values(shape, "bool" if roles[k] == "b" else dtype, (low, high), device)
 
     tensors = [k for k in range(operator.arity) if roles[k] != "s"]
     numbers = [k for k in tensors if roles[k] == "t"]
@@ -188,7 +203,7 @@ def _elementwise_calls(declared: Declared, dtype: str) -> Iterator[tuple[Any, ..
     yield tuple(operand(k, _WIDE) for k in range(operator.arity))
     for k in numbers if len(tensors) > 1 else ():
         low, high = _domain(declared, k)
-        yield with_one(k, 2 if dtype == "int64" else (low + high) / 2)
+        yield with_one(k, 2 if whole else (low + high) / 2)
         yield with_one(k, operand(k, ()))
         yield with_one(k, operand(k, _WIDE[1:]))
     for k in tensors:
@@ -198,7 +213,7 @@ def _elementwise_calls(declared: Declared, dtype: str) -> Iterator[tuple[Any, ..
         yield with_one(k, wide[:, ::2])
 
 
-def _differentiate(
+def differentiate(
     declared: Declared,
     call: Callable[..., Any],
     args: tuple[Any, ...],
@@ -222,7 +237,8 @@ def _differentiate(
     for result in results if isinstance(results, tuple) else (results,):
         if not (isinstance(result, Tensor) and result.requires_grad):
             continue
-        dense = factories.ones(tuple(result.shape), dtype=result.dtype)
-        spread = factories.ones((), dtype=result.dtype).expand(result.shape)
+        kind, on = result.dtype, result.device
+        dense = factories.ones(tuple(result.shape), dtype=kind, device=on)
+        spread = factories.ones((), dtype=kind, device=on).expand(result.shape)
         result.backward(dense, retain_graph=True)
         result.backward(spread, retain_graph=True)
