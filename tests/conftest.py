@@ -6,14 +6,35 @@ outlives the run, since compiling is what tests spend their time on.
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
+import os
 import random
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-import numtensor as nt
-from numtensor import printing
+
+def _gpus() -> int:
+    """Ask the driver how many GPUs there are, without importing anything."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    fault = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))
+    return 0 if fault else count.value
+
+
+if not _gpus():
+    # before anything imports Numba, which reads it once
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+
+import laws  # noqa: E402
+
+import numtensor as nt  # noqa: E402
+from numtensor import printing  # noqa: E402
 
 SEED = 20240501
 
@@ -22,7 +43,11 @@ settings.register_profile(
     "numtensor",
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.differing_executors,
+        HealthCheck.function_scoped_fixture,  # `device` holds for all examples
+    ],
 )
 settings.load_profile("numtensor")
 
@@ -35,6 +60,23 @@ def pytest_report_header() -> str:
 def rng():
     """Return NumPy's generator, seeded."""
     return np.random.default_rng(SEED)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a CUDA device where there is neither one nor numba-cuda."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        skip = pytest.mark.skip(reason="numba-cuda is not installed")
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request):
+    """Let the laws make their tensors on each device; the simulator's, if no GPU."""
+    laws.DEVICE = request.param
+    yield request.param
+    laws.DEVICE = "cpu"
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ PyTorch that of dtypes. No operator is named here.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from functools import reduce
 
@@ -65,6 +66,37 @@ def typed(declared, kinds):
     return common, "bool" if rule in ("compare", "logical") else common
 
 
+#: where tensors are made: the fixture `device` sets it
+DEVICE = "cpu"
+
+
+def simulated():
+    """Whether kernels run in Numba's simulator: a thousand elements take seconds."""
+    from numtensor.kernels.cuda import driver
+
+    return DEVICE != "cpu" and driver.current().simulated
+
+
+@contextlib.contextmanager
+def on_cpu():
+    """Make tensors on the CPU for a while: the oracle of simulated devices.
+
+    Finite differences take hundreds of evaluations, which the simulator cannot afford;
+    what the CPU computes is checked by them.
+    """
+    global DEVICE
+    before, DEVICE = DEVICE, "cpu"
+    try:
+        yield
+    finally:
+        DEVICE = before
+
+
+def made(array):
+    """Return a tensor of these values on the device under test."""
+    return nt.tensor(array, device=DEVICE)
+
+
 # Operands
 
 
@@ -107,7 +139,7 @@ def operands(declared, rng, shapes, dtype):
 
 
 def tensors(arrays):
-    return [nt.tensor(a) if isinstance(a, np.ndarray) else a for a in arrays]
+    return [made(a) if isinstance(a, np.ndarray) else a for a in arrays]
 
 
 def invoke(declared, args, **keywords):
@@ -118,19 +150,19 @@ def invoke(declared, args, **keywords):
 
 
 def numpy_of(tensor):
-    return tensor.detach().numpy()
+    return tensor.detach().cpu().numpy()
 
 
 # Layouts: the same values, stored in different ways
 
 
 def contiguous(array):
-    return nt.tensor(array)
+    return made(array)
 
 
 def transposed(array):
     dims = tuple(range(array.ndim - 1, -1, -1))
-    return nt.tensor(array.transpose(dims).copy()).permute(dims)
+    return made(array.transpose(dims).copy()).permute(dims)
 
 
 def sliced(array):
@@ -139,20 +171,20 @@ def sliced(array):
     every = (slice(1, None, 2),) * array.ndim
     base = np.full(grown, 77).astype(array.dtype)
     base[every] = array
-    return nt.tensor(base)[every]
+    return made(base)[every]
 
 
 def shifted(array):
     """Contiguous, but not from the start of the storage."""
     base = np.concatenate([np.zeros(3, array.dtype), array.ravel()])
-    return nt.tensor(base)[3:].view(array.shape)
+    return made(base)[3:].view(array.shape)
 
 
 def row_gaps(array):
     """Unit steps inside rows, a gap after each."""
     base = np.full((*array.shape[:-1], array.shape[-1] + 2), 77).astype(array.dtype)
     base[..., : array.shape[-1]] = array
-    return nt.tensor(base)[..., : array.shape[-1]]
+    return made(base)[..., : array.shape[-1]]
 
 
 LAYOUTS = {
@@ -290,7 +322,7 @@ def apart(result, args, where=""):
     """The result shares no memory with an argument."""
     for t in args:
         if isinstance(t, nt.Tensor):
-            assert not np.shares_memory(numpy_of(result), numpy_of(t)), where
+            assert not shares_memory(result, t), where
 
 
 def in_place(declared, arrays, args, name, where=""):
@@ -381,7 +413,7 @@ def gradient(declared, rng, place):
     arrays, args, cotangent = smooth_case(declared, rng, place)
     which = differentiable_arguments(declared)
     _, leaves, grads = backward(
-        lambda *a: invoke(declared, a), args, which, nt.tensor(cotangent)
+        lambda *a: invoke(declared, a), args, which, made(cotangent)
     )
     for k, got in zip(which, grads, strict=True):
         where = f"{declared.name}, {place}, argument {k}"
@@ -399,9 +431,9 @@ def gradient_of_one(declared, rng, place):
     _, args, cotangent = smooth_case(declared, rng, place)
     which = differentiable_arguments(declared)
     call = lambda *a: invoke(declared, a)  # noqa: E731
-    _, _, together = backward(call, args, which, nt.tensor(cotangent))
+    _, _, together = backward(call, args, which, made(cotangent))
     for k, both in zip(which, together, strict=True):
-        _, _, (alone,) = backward(call, args, [k], nt.tensor(cotangent))
+        _, _, (alone,) = backward(call, args, [k], made(cotangent))
         assert_close(numpy_of(alone), numpy_of(both), 1e-12, f"argument {k}")
 
 
@@ -417,16 +449,16 @@ def second_order_of(call, arrays, args, which, cotangent, rng, where):
     weights = [rng.uniform(0.5, 1.5, arrays[k].shape) for k in which]
 
     def first(*values):
-        _, _, grads = backward(call, tensors(values), which, nt.tensor(cotangent))
+        _, _, grads = backward(call, tensors(values), which, made(cotangent))
         return sum(np.sum(numpy_of(g) * w) for g, w in zip(grads, weights, strict=True))
 
-    g = nt.tensor(cotangent).requires_grad_(True)
+    g = made(cotangent).requires_grad_(True)
     _, leaves, grads = backward(call, args, which, g, create_graph=True)
     total = None
     for grad, w in zip(grads, weights, strict=True):
         if not grad.requires_grad:
             continue
-        part = (grad * nt.tensor(w)).sum()
+        part = (grad * made(w)).sum()
         total = part if total is None else total + part
     for k in which:
         leaves[k].grad = None
@@ -449,10 +481,8 @@ def narrow_gradient(declared, rng, place):
     narrow = [a.astype(np.float32) if _is_float(a) else a for a in arrays]
     wide = [a.astype(np.float64) if _is_float(a) else a for a in narrow]
     g = cotangent.astype(np.float32)
-    _, _, got = backward(call, tensors(narrow), which, nt.tensor(g))
-    _, _, expected = backward(
-        call, tensors(wide), which, nt.tensor(g.astype(np.float64))
-    )
+    _, _, got = backward(call, tensors(narrow), which, made(g))
+    _, _, expected = backward(call, tensors(wide), which, made(g.astype(np.float64)))
     for a, b in zip(got, expected, strict=True):
         assert str(a.dtype) == "torch.float32"
         assert_close(numpy_of(a), numpy_of(b), 3 * TOLERANCE["float32"], declared.name)
@@ -503,7 +533,36 @@ def reduction_gradient(declared, array, tensor, dim, keepdim, rng, where=""):
 
     shape = np.asarray(reference(array)).shape
     cotangent = rng.uniform(0.5, 1.5, shape)
-    _, _, (got,) = backward(call, [tensor], [0], nt.tensor(cotangent))
+    if simulated():
+        weight = rng.uniform(0.5, 1.5, array.shape)
+        got = _twice(call, tensor, cotangent, weight)
+        with on_cpu():
+            expected = _twice(call, made(array), cotangent, weight)
+        for a, b in zip(got, expected, strict=True):
+            assert_close(a, b, TOLERANCE["float64"], where)
+        return
+    _, _, (got,) = backward(call, [tensor], [0], made(cotangent))
     expected = central(reference, [array], 0, cotangent)
     assert_close(numpy_of(got), expected, GRADIENT_TOLERANCE, where)
     second_order_of(call, [array], [tensor], [0], cotangent, rng, where)
+
+
+def _twice(call, x, cotangent, weight):
+    """Return the gradient, and the gradient of its weighted sum."""
+    leaf = x.detach().requires_grad_(True)
+    g = made(cotangent).requires_grad_(True)
+    call(leaf).backward(g, create_graph=True)
+    first = leaf.grad
+    found = [numpy_of(first)]
+    leaf.grad = g.grad = None
+    if first.requires_grad:
+        (first * made(weight)).sum().backward()
+        found += [numpy_of(t.grad) for t in (leaf, g) if t.grad is not None]
+    return found
+
+
+def shares_memory(a, b):
+    """Whether two tensors have memory in common."""
+    if a.is_cuda or b.is_cuda:
+        return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+    return np.shares_memory(numpy_of(a), numpy_of(b))
