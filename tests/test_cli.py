@@ -124,6 +124,7 @@ def test_info(warm):
     size = sum(p.stat().st_size for p in files)
     assert rows["cached kernels"] == f"{len(objects)} ({size:,} bytes with sources)"
     assert {"Python", "numba", "llvmlite", "numpy", "CPU", "memory pool"} <= set(rows)
+    assert rows["CUDA"]  # the names of devices, or what is missing
 
 
 def test_clear_cache_deletes_kernels_only(tmp_path):
@@ -137,10 +138,14 @@ def test_clear_cache_deletes_kernels_only(tmp_path):
     for file in (*ours, *others):
         (tmp_path / file).write_text("12345")
     (tmp_path / f"{name}.py").chmod(0o600)
+    device = tmp_path / "cuda-0123456789abcdef" / "__pycache__"
+    device.mkdir(parents=True)
+    (device / f"{name}.add-15.py311.1.nbc").write_text("12345")
     done = command(tmp_path, "clear-cache")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("3 files, 15 bytes deleted")
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(others)
+    assert done.stdout.startswith("4 files, 20 bytes deleted")
+    left = sorted(p.name for p in tmp_path.iterdir() if p.is_file())
+    assert left == sorted(others)
     assert command(tmp_path, "clear-cache").stdout.startswith("0 files")
 
 

@@ -421,9 +421,10 @@ class TestErrors:
         "call, kind, text",
         [
             (
-                lambda: random.Generator("cuda"),
+                lambda: random.Generator("tpu"),
                 DeviceError,
-                "Generator: got device 'cuda'; expected device 'cpu'.",
+                "device: got 'tpu'; expected one of cpu, cuda device type at start of "
+                "device string. Use device='cpu'.",
             ),
             (
                 lambda: generator(1.5),

@@ -173,7 +173,7 @@ def test_states_are_tensors():
         (lambda: nt.rand(-1), ShapeError, "negative dimension -1"),
         (lambda: nt.rand(2**62, 4), ShapeError, "overflowed"),
         (lambda: nt.rand(2, dtype=nt.int64), DTypeError, "got int64"),
-        (lambda: nt.rand(2, device="cuda"), DeviceError, "'cuda'"),
+        (lambda: nt.rand(2, device="tpu"), DeviceError, "'tpu'"),
         (lambda: nt.rand(2, generator=5), TypeError, "a Generator or None"),
         (lambda: nt.rand(2, bogus=1), TypeError, "'bogus'"),
         (lambda: nt.randint(3), TypeError, r"randint\(high, size\)"),

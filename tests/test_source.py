@@ -12,6 +12,7 @@ import pytest
 
 import numtensor as nt
 from numtensor.kernels import compiler
+from numtensor.kernels.cuda import driver, matmul, random
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -58,6 +59,7 @@ def _amax_int():
 FRESH = """
 import numtensor as nt
 from numtensor.kernels import compiler
+from numtensor.kernels.cuda import driver, matmul, random
 {code}
 found = [k for k in compiler._kernels.values() if k.name == {name!r}]
 assert len(found) == 1, found
@@ -94,11 +96,67 @@ nt.hypot(x, y).sum().backward()
     return _in_fresh_process("hypot_backward", code)
 
 
+def _on_cuda(make):
+    """A program whose forms follow from the sizes of the simulator's blocks."""
+
+    def program():
+        if not (nt.cuda.is_available() and driver.current().simulated):
+            pytest.skip("needs Numba's CUDA simulator")
+        return make()
+
+    program.__name__ = make.__name__
+    return program
+
+
+@_on_cuda
+def _cuda_add_flat():
+    x = nt.ones(8, device="cuda")
+    return nt.kernel_source(nt.add, x, 2.0)
+
+
+@_on_cuda
+def _cuda_where_mixed():
+    x = nt.ones(8, dtype=nt.int32, device="cuda")
+    return nt.kernel_source(nt.where, x > 0, x, 0.5)
+
+
+@_on_cuda
+def _cuda_mul_strided():
+    x = nt.ones(4, 6, device="cuda")
+    return nt.kernel_source(nt.mul, x[:, ::2], x[0, :3])
+
+
+@_on_cuda
+def _cuda_sum_short():
+    return nt.kernel_source(nt.sum, nt.ones(8, device="cuda"))
+
+
+@_on_cuda
+def _cuda_mean_blocks():
+    return nt.kernel_source(nt.mean, nt.ones(100, device="cuda"))
+
+
+def _cuda_kernel(name, emit, *args):
+    found, text = emit(*args)
+    assert found == name
+    return text
+
+
+def _cuda_matmul():
+    return _cuda_kernel("matmul", matmul.emit, "float32", "depth", "column", 1)
+
+
+def _cuda_normal():
+    return _cuda_kernel("normal_float32", random.emit, "normal", "float32")
+
+
 PROGRAMS = {
     f.__name__.strip("_"): f
     for f in (
         _add_flat, _add_number, _mul_strided, _add_tiled, _exp_float32, _where_mixed,
         _sum_inner, _mean_blocks, _amax_int, _sum_outer, _argmax, _backward_broadcast,
+        _cuda_add_flat, _cuda_where_mixed, _cuda_mul_strided, _cuda_sum_short,
+        _cuda_mean_blocks, _cuda_matmul, _cuda_normal,
     )
 }  # fmt: skip
 
