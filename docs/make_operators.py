@@ -38,7 +38,8 @@ from the factories; edit those.
 
 Each operator is a function, `nt.name(...)`. One marked `t.` is also a method of
 `Tensor`, and one marked `t._` has an in-place form, such as `t.exp_()`. Arguments are
-PyTorch's.
+PyTorch's. Every operator runs on the CPU and on CUDA devices; the last column says
+where the host has a part in that.
 """
 
 
@@ -64,7 +65,8 @@ def row(declared: Declared) -> str:
         " ".join(forms),
         dtypes,
         gradient,
-        first_line(declared.call.__doc__),
+        first_line(declared.call.__doc__)
+        + (f" On CUDA, {declared.host}." if declared.host else ""),
     )
     return "| " + " | ".join(cells) + " |"
 
