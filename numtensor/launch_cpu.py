@@ -8,8 +8,8 @@ from typing import Any
 
 from .kernels import compiler, loops
 from .kernels.cpu.emit import emit
-from .kernels.expr import cast, var
-from .kernels.loops import ANY, UNIT, ZERO, Nest, Operand, Reduction, Store
+from .kernels.expr import var
+from .kernels.loops import ANY, UNIT, ZERO, Nest, Operand, Reduction
 from .launch_parts import (
     Body,
     Input,
@@ -17,10 +17,11 @@ from .launch_parts import (
     Steps,
     Strides,
     crossing_dim,
+    elementwise_nest,
     itemsize,
     prefer_outer,
+    reduction_nest,
     step_of,
-    variables,
 )
 from .layout import collapse, contiguous_strides, numel
 
@@ -130,17 +131,7 @@ def elementwise(
     form = "flat" if flat else "strided" if crossing is None else "tiled"
 
     def make() -> Nest:
-        operands = [
-            Operand(i.name, i.dtype, step)
-            for i, step in zip(inputs, steps[len(outputs) :], strict=True)
-        ]
-        values = body.build(variables(operands, body.scalars))
-        stores = []
-        for k, (dtype, _) in enumerate(outputs):
-            name = "out" if len(outputs) == 1 else f"out{k}"
-            operand = Operand(name, dtype, steps[k])
-            stores.append(Store(operand, cast(values[k], dtype)))
-        return Nest(body.name, form, tuple(operands), tuple(stores), (), body.scalars)
+        return elementwise_nest(form, [d for d, _ in outputs], inputs, body, steps)
 
     key = (body.key, form, steps, dtypes, body.scalars)
     kernel, cost = _kernel(key, make)
@@ -271,26 +262,7 @@ def _reduce_once(
     form = "outer" if outer else "inner"
 
     def make() -> Nest:
-        operands = [
-            Operand(i.name, i.dtype, step)
-            for i, step in zip(inputs, steps[len(stores) :], strict=True)
-        ]
-        values = body.build(variables(operands, body.scalars))
-        written = [
-            Store(Operand(f"out{k}", d, steps[k]), cast(values[k], d))
-            for k, d in enumerate(stores)
-        ]
-        reductions = []
-        for k, r in enumerate(results):
-            name = "out" if len(results) == 1 else f"total{k}"
-            value = values[len(stores) + k]
-            reductions.append(
-                Reduction(Operand(name, r.dtype), r.combine, value, r.finish)
-            )
-        return Nest(
-            body.name, form, tuple(operands), tuple(written), tuple(reductions),
-            body.scalars,
-        )  # fmt: skip
+        return reduction_nest(form, results, stores, inputs, body, steps)
 
     key = (
         body.key, form, steps, tuple(stores), tuple(i.dtype for i in inputs),

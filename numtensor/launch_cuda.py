@@ -11,7 +11,7 @@ from .kernels.cuda import driver, geometry, random
 from .kernels.cuda import matmul as products
 from .kernels.cuda.emit import emit, strided_table, tiled_table, vector_width
 from .kernels.cuda.reduce_emit import reduction_table
-from .kernels.expr import cast, var
+from .kernels.expr import var
 from .kernels.loops import (
     ACROSS,
     ANY,
@@ -21,7 +21,6 @@ from .kernels.loops import (
     Nest,
     Operand,
     Reduction,
-    Store,
 )
 from .launch_parts import (
     Body,
@@ -30,10 +29,11 @@ from .launch_parts import (
     Steps,
     Strides,
     crossing_dim,
+    elementwise_nest,
     itemsize,
     prefer_outer,
+    reduction_nest,
     step_of,
-    variables,
 )
 from .layout import collapse, contiguous_strides, numel
 from .storage import Storage
@@ -173,21 +173,8 @@ def elementwise(
     dtypes = tuple(d for d, _ in outputs) + tuple(i.dtype for i in inputs)
 
     def make() -> tuple[str, str]:
-        operands = tuple(
-            Operand(i.name, i.dtype, step)
-            for i, step in zip(inputs, steps[len(outputs) :], strict=True)
-        )
-        values = body.build(variables(operands, body.scalars))
-        stores = []
-        for k, (dtype, _) in enumerate(outputs):
-            name = "out" if len(outputs) == 1 else f"out{k}"
-            operand = Operand(name, dtype, steps[k])
-            stores.append(Store(operand, cast(values[k], dtype)))
-        return emit(
-            Nest(
-                body.name, form, operands, tuple(stores), (), body.scalars, ranks
-            )  # fmt: skip
-        )
+        kinds = [d for d, _ in outputs]
+        return emit(elementwise_nest(form, kinds, inputs, body, steps, ranks))
 
     found = kernel((body.key, form, steps, dtypes, body.scalars, ranks), make)
     if crossing is not None:
@@ -354,33 +341,7 @@ def _reduce_once(
     ranks = (len(kept), len(reduced))
 
     def make() -> tuple[str, str]:
-        operands = tuple(
-            Operand(i.name, i.dtype, step)
-            for i, step in zip(inputs, steps[len(stores) :], strict=True)
-        )
-        values = body.build(variables(operands, body.scalars))
-        written = tuple(
-            Store(Operand(f"out{k}", d, steps[k]), cast(values[k], d))
-            for k, d in enumerate(stores)
-        )
-        reductions = []
-        for k, r in enumerate(results):
-            name = "out" if len(results) == 1 else f"total{k}"
-            value = values[len(stores) + k]
-            reductions.append(
-                Reduction(Operand(name, r.dtype), r.combine, value, r.finish)
-            )
-        return emit(
-            Nest(
-                body.name,
-                form,
-                operands,
-                written,
-                tuple(reductions),
-                body.scalars,
-                ranks,
-            )  # fmt: skip
-        )
+        return emit(reduction_nest(form, results, stores, inputs, body, steps, ranks))
 
     key = (
         body.key, form, steps, ranks, tuple(stores), tuple(i.dtype for i in inputs),

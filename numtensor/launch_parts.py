@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .kernels import loops
-from .kernels.expr import Expr, var
-from .kernels.loops import ANY, UNIT, Combine, Operand
+from .kernels.expr import Expr, cast, var
+from .kernels.loops import ANY, UNIT, Combine, Nest, Operand, Reduction, Store
 from .layout import numel
 from .storage import Storage, allocate
 
@@ -81,11 +81,62 @@ class Steps:
             launch.run(launch.kernel, launch.n, *slots, launch.table, *scalars)
 
 
-def variables(
-    inputs: Sequence[Operand], scalars: Sequence[tuple[str, str]]
-) -> dict[str, Expr]:
-    found = {o.name: var(o.value, o.dtype) for o in inputs}
-    return found | {name: var(name, dtype) for name, dtype in scalars}
+def _operands(
+    inputs: Sequence[Input], body: Body, steps: Sequence[str], first: int
+) -> tuple[tuple[Operand, ...], list[Expr]]:
+    """Return the inputs of a nest, and what its body makes of them."""
+    found = tuple(
+        Operand(i.name, i.dtype, step)
+        for i, step in zip(inputs, steps[first:], strict=True)
+    )
+    values = {o.name: var(o.value, o.dtype) for o in found}
+    values |= {name: var(name, dtype) for name, dtype in body.scalars}
+    return found, body.build(values)
+
+
+def elementwise_nest(
+    form: str,
+    outputs: Sequence[str],
+    inputs: Sequence[Input],
+    body: Body,
+    steps: Sequence[str],
+    ranks: tuple[int, ...] = (),
+) -> Nest:
+    """Return the nest that stores a body's results in `outputs`, their dtypes.
+
+    `steps` are those of outputs, then of inputs.
+    """
+    operands, values = _operands(inputs, body, steps, len(outputs))
+    stores = []
+    for k, dtype in enumerate(outputs):
+        name = "out" if len(outputs) == 1 else f"out{k}"
+        stores.append(Store(Operand(name, dtype, steps[k]), cast(values[k], dtype)))
+    return Nest(body.name, form, operands, tuple(stores), (), body.scalars, ranks)
+
+
+def reduction_nest(
+    form: str,
+    results: Sequence[Reduced],
+    stores: Sequence[str],
+    inputs: Sequence[Input],
+    body: Body,
+    steps: Sequence[str],
+    ranks: tuple[int, ...] = (),
+) -> Nest:
+    """Return the nest that reduces, and stores at every point too; see
+    `elementwise_nest`."""
+    operands, values = _operands(inputs, body, steps, len(stores))
+    written = tuple(
+        Store(Operand(f"out{k}", d, steps[k]), cast(values[k], d))
+        for k, d in enumerate(stores)
+    )
+    reductions = []
+    for k, (r, value) in enumerate(zip(results, values[len(stores) :], strict=True)):
+        name = "out" if len(results) == 1 else f"total{k}"
+        reductions.append(Reduction(Operand(name, r.dtype), r.combine, value, r.finish))
+    return Nest(
+        body.name, form, operands, written, tuple(reductions), body.scalars, ranks
+    )
 
 
 def step_of(size: int, stride: int) -> str:
