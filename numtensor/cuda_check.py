@@ -388,7 +388,10 @@ def unable() -> str:
     fault = check.missing()
     if not fault:
         return ""
-    how = "pip install 'numtensor[cuda12]', which brings all of them and needs no GPU."
+    how = (
+        "pip install 'numtensor[cuda12]', which brings all of them and needs no GPU; "
+        "beside 'numtensor[cuda13]', ptxas comes with pip install nvidia-cuda-nvcc."
+    )
     if driver.simulating():
         how = "Unset NUMBA_ENABLE_CUDASIM: the simulator has no machine code to check."
     return message("cuda-check", fault, "numba-cuda, NVVM and ptxas", how)

@@ -310,7 +310,8 @@ def test_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(check, "missing", lambda: "no program ptxas")
     assert cuda_check.unable() == (
         "cuda-check: got no program ptxas; expected numba-cuda, NVVM and ptxas. "
-        "pip install 'numtensor[cuda12]', which brings all of them and needs no GPU."
+        "pip install 'numtensor[cuda12]', which brings all of them and needs no GPU; "
+        "beside 'numtensor[cuda13]', ptxas comes with pip install nvidia-cuda-nvcc."
     )
 
 
