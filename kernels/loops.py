@@ -43,6 +43,14 @@ OUTER_CHUNK = 4096
 TILE_ACROSS, TILE_DOWN = 8, 256
 
 
+_SIZES = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "float32": 4}
+
+
+def itemsize(dtype: str) -> int:
+    """Return the bytes of one element of a dtype."""
+    return _SIZES.get(dtype, 8)
+
+
 def step_class(stride: int) -> str:
     """Return the class of an innermost stride."""
     return {1: UNIT, 0: ZERO}.get(stride, ANY)

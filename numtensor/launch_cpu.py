@@ -9,7 +9,7 @@ from typing import Any
 from .kernels import compiler, loops
 from .kernels.cpu.emit import emit
 from .kernels.expr import var
-from .kernels.loops import ANY, UNIT, ZERO, Nest, Operand, Reduction
+from .kernels.loops import ANY, UNIT, ZERO, Nest, Operand, Reduction, itemsize
 from .launch_parts import (
     Body,
     Input,
@@ -18,7 +18,6 @@ from .launch_parts import (
     Strides,
     crossing_dim,
     elementwise_nest,
-    itemsize,
     prefer_outer,
     reduction_nest,
     step_of,

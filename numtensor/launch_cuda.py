@@ -21,6 +21,7 @@ from .kernels.loops import (
     Nest,
     Operand,
     Reduction,
+    itemsize,
 )
 from .launch_parts import (
     Body,
@@ -30,7 +31,6 @@ from .launch_parts import (
     Strides,
     crossing_dim,
     elementwise_nest,
-    itemsize,
     prefer_outer,
     reduction_nest,
     step_of,

@@ -186,11 +186,3 @@ def prefer_outer(
             near_kept = r[-1] == 0 or (k[-1] != 0 and k[-1] < r[-1])
             votes += 1 if near_kept else -1
     return votes > 0
-
-
-_ITEMSIZE = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "float32": 4}
-
-
-def itemsize(dtype: str) -> int:
-    """Return the bytes of one element of a dtype."""
-    return _ITEMSIZE.get(dtype, 8)

@@ -31,9 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..loops import itemsize
 from . import sources
 from .driver import simulating
-from .emit import VECTOR_BYTES, itemsize
+from .emit import VECTOR_BYTES
 
 #: Ampere, Hopper and Blackwell, as data centres have them
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")

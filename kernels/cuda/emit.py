@@ -21,18 +21,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..expr import FLOATS, Expr, Printer
-from ..loops import ACROSS, UNIT, ZERO, Nest, Operand
+from ..loops import ACROSS, UNIT, ZERO, Nest, Operand, itemsize
 from ..text import INDENT, Source, import_lines
 from .functions import expand
 
 #: bytes of the widest load and store there is
 VECTOR_BYTES = 16
-_SIZES = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "float32": 4}
-
-
-def itemsize(dtype: str) -> int:
-    """Return the bytes of one element."""
-    return _SIZES.get(dtype, 8)
 
 
 def vector_width(dtypes: Sequence[str]) -> int:
