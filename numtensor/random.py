@@ -187,8 +187,12 @@ def cuda_generator(on: device) -> Generator:
 
 
 def cuda_manual_seed_all(seed: int) -> None:
-    """Seed the default generators of all CUDA devices, those to come included."""
-    _cuda_seed[0] = seed
+    """Seed the default generators of all CUDA devices, those to come included.
+
+    Raises: as `Generator.manual_seed`.
+    """
+    # checked here: a generator that is made later cannot refuse it
+    _cuda_seed[0] = seed = Generator().manual_seed(seed).initial_seed()
     for generator in _cuda_generators.values():
         generator.manual_seed(seed)
 
@@ -399,9 +403,6 @@ class _Plan:
         return found
 
 
-_plan = _Plan
-
-
 def _bits(x: float) -> int:
     return int.from_bytes(struct.pack("<d", x), "little", signed=True)
 
@@ -421,7 +422,7 @@ def _uniform(dtype: str, low: float, high: float) -> _Plan:
                 f"low <= high and high - low finite in {dtype}",
             )
         )
-    return _plan("uniform", dtype, float(low), float(high))
+    return _Plan("uniform", dtype, float(low), float(high))
 
 
 @functools.lru_cache(maxsize=256)
@@ -429,7 +430,7 @@ def _normal(dtype: str, mean: float, std: float) -> _Plan:
     _limit("normal_", dtype)
     if not std >= 0.0:
         raise RuntimeError(message("normal_", f"std {std}", "std >= 0"))
-    return _plan("normal", dtype, float(mean), float(std))
+    return _Plan("normal", dtype, float(mean), float(std))
 
 
 @functools.lru_cache(maxsize=256)
@@ -437,7 +438,7 @@ def _exponential(dtype: str, rate: float) -> _Plan:
     _limit("exponential_", dtype)
     if not rate > 0.0:
         raise RuntimeError(message("exponential_", f"rate {rate}", "a rate > 0"))
-    return _plan("exponential", dtype, 1.0 / float(rate))
+    return _Plan("exponential", dtype, 1.0 / float(rate))
 
 
 @functools.lru_cache(maxsize=256)
@@ -445,7 +446,7 @@ def _bernoulli(dtype: str, p: float) -> _Plan:
     _range("bernoulli_", dtype)
     if not 0.0 <= p <= 1.0:
         raise RuntimeError(message("bernoulli_", f"p {p}", "p in [0, 1]"))
-    return _plan("bernoulli", dtype, round(float(p) * _TWO_32))
+    return _Plan("bernoulli", dtype, round(float(p) * _TWO_32))
 
 
 @functools.lru_cache(maxsize=256)
@@ -462,14 +463,14 @@ def _integers(dtype: str, low: int, high: int) -> _Plan:
         )
     span = high - low
     if span <= _TWO_32:
-        return _plan("integers", dtype, low, span)
+        return _Plan("integers", dtype, low, span)
     # the bits of the span as int64; 2**64 becomes 0, which the kernel expects
-    return _plan("wide_integers", dtype, low, span if span < _TWO_63 else span - _WORD)
+    return _Plan("wide_integers", dtype, low, span if span < _TWO_63 else span - _WORD)
 
 
 @functools.cache
 def _words() -> _Plan:
-    return _plan("words", "uint32", 0)
+    return _Plan("words", "uint32", 0)
 
 
 def _limit(op: str, dtype: str) -> float:

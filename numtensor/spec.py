@@ -89,9 +89,3 @@ def contiguous_spec(
 ) -> Spec:
     """Return the spec of a fresh tensor of this dtype and shape."""
     return spec(kind, shape, contiguous_strides(shape), device)
-
-
-def forget_device(device: devices.device) -> None:
-    """Forget the layouts known on a device that is gone."""
-    for key in [key for key in _specs if key[3] is device]:
-        del _specs[key]

@@ -84,6 +84,16 @@ class TestMoving:
             assert np.array_equal(y.cuda().cpu().numpy(), y.numpy())
             assert np.array_equal(y.cuda().t().cpu().numpy(), y.numpy().T)
 
+    def test_the_format_that_is_asked_for(self):
+        x = nt.tensor(sample()).t()
+        for there in (
+            x.to("cuda", memory_format=nt.contiguous_format),
+            x.cuda(memory_format=nt.contiguous_format),
+            x.cuda().cpu(memory_format=nt.contiguous_format),
+        ):
+            assert there.is_contiguous()
+            assert np.array_equal(there.cpu().numpy(), sample().T)
+
     @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 1)])
     def test_small_shapes(self, shape):
         x = nt.tensor(sample(shape=shape))
@@ -358,6 +368,16 @@ class TestRandom:
         nt.manual_seed(5)
         both = nt.rand(8, device="cuda").cpu().numpy()
         assert np.array_equal(np.hstack([first.cpu(), second.cpu()]), both)
+
+    def test_a_seed_that_is_refused_changes_nothing(self):
+        nt.cuda.manual_seed_all(-1)
+        first = nt.rand(4, device="cuda")
+        with pytest.raises(ValueError, match="a seed from -2"):
+            nt.cuda.manual_seed_all(2**70)
+        nt.cuda.manual_seed_all(2**64 - 1)
+        assert np.array_equal(
+            nt.rand(4, device="cuda").cpu().numpy(), first.cpu().numpy()
+        )
 
     def test_a_generator_is_for_one_device(self):
         generator = nt.Generator("cuda").manual_seed(3)

@@ -394,13 +394,14 @@ print(y.item())
 def test_a_driver_that_goes_takes_its_memory_along():
     """As `cuda-check` changes drivers: what dies later is not counted by the next."""
     code = """
-from numtensor import device_memory, devices, launch_cuda
+from numtensor import device_memory, device_tables, devices, launch_cuda
 from numtensor.kernels.cuda import driver
 from numtensor.kernels.cuda.simulator import Simulator
 x = nt.empty(100, device="cuda")
 p = nt.ones(3).pin_memory()
 driver.use(Simulator())
 device_memory.forget()
+device_tables.forget()
 devices.forget()
 launch_cuda.forget()
 print(cuda.memory_allocated())

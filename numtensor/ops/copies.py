@@ -153,7 +153,8 @@ def _to(
         # the narrower of the two dtypes crosses over
         if wanted.itemsize < found.itemsize:
             self = _to(self, wanted)
-        return _to(_moved(self, on, non_blocking), wanted)
+        there = _moved(self, on, non_blocking)
+        return _to(there, wanted, memory_format=memory_format)
     if wanted is found.dtype:
         if memory_format is contiguous_format and not found.contiguous:
             return clone(self, memory_format=contiguous_format)
