@@ -5,7 +5,7 @@ their declarations in `numtensor.ops`; everything else that is public is listed 
 """
 
 from pathlib import Path as _Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # In a checkout kernels/ stands beside this package, and is one of its parts only once
 # installed; let `import numtensor` work there without an installation too.
@@ -85,7 +85,17 @@ long = int64
 float = float32
 from .dtypes import bool_ as bool
 
-if TYPE_CHECKING:
+#: modules that programs may name without importing them, loaded when they do
+_LATER = ("nn", "optim", "utils")
 
-    def __getattr__(name: str) -> Any:
-        """Operators are entered from their declarations, which no checker can see."""
+
+def __getattr__(name: str) -> Any:
+    """Load a module the first time it is asked for.
+
+    Operators are entered from their declarations, which no checker can see.
+    """
+    if name in _LATER:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from ..dtypes import find as find_dtype
 from ..elementwise import Elementwise
 from ..reduce import Reduction
 from ..tensor import Tensor
-from .registry import Declared, register
+from .registry import ROOMS, Declared, register
 
 Vjp = Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None
 _NUMBERS = (bool, int, float)
@@ -41,6 +41,8 @@ def elementwise(
     check: Callable[..., None] | None = None,
     tolerance: float | None = None,
     wrap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
+    names: Any = "unify",
+    room: str = "",
 ) -> Any:
     """Declare an elementwise operator.
 
@@ -48,7 +50,8 @@ def elementwise(
     ("add") gives it Python's `+`, `+=` and the reflected form. `reference` is the same
     function in NumPy, `domain` where its arguments are drawn from in tests (a pair, or
     one per argument). `wrap` turns the plain function into the public one where
-    PyTorch's has more arguments.
+    PyTorch's has more arguments. With `room` ("nn.functional") the operator belongs to
+    that module, and is no method.
     """
     rules = (vjp,) if callable(vjp) else vjp
     operator = Elementwise(
@@ -72,10 +75,11 @@ def elementwise(
     register(
         Declared(
             name, "elementwise", call, operator, reference, domain, kinks,
-            vjp is not None, why, dtypes, in_place, None, aliases, tolerance,
+            vjp is not None, why, dtypes, in_place and not room, None, aliases,
+            tolerance, names=names, room=room,
         )
     )  # fmt: skip
-    if method:
+    if method and not room:
         for n in (name, *aliases):
             attach(n, call)
             if in_place:
@@ -125,6 +129,11 @@ def attach(name: str, method: Callable[..., Any]) -> None:
     if name in Tensor.__dict__:
         raise ValueError(f"Tensor.{name} is declared twice")
     setattr(Tensor, name, method)
+
+
+def room(name: str) -> dict[str, Callable[..., Any]]:
+    """Return the functions declared for a module such as "nn.functional"."""
+    return ROOMS.setdefault(name, {})
 
 
 def _symbols(operator: Elementwise, symbol: str, in_place: bool) -> None:
@@ -197,6 +206,7 @@ def reduction(
         Declared(
             name, "reduction", call, operator, reference, domain,
             differentiable=vjp is not None, why=why, dtypes=dtypes, in_place=False,
+            names="reduce",
         )
     )  # fmt: skip
     attach(name, call)
@@ -215,11 +225,14 @@ def composed(
     dtypes: str = "all",
     aliases: tuple[str, ...] = (),
     domain: Any = ((-3.0, 3.0),),
+    names: Any = None,
+    room: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a function of other operators, or one with a body of its own.
 
     `samples(make)` returns its test cases as (args, kwargs); `make(*shape)` gives a
-    tensor.
+    tensor. `names` is the rule for the dimension names of its results. With `room`
+    ("nn.functional") the function belongs to that module, and is no method.
     """
 
     def enter(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -227,10 +240,10 @@ def composed(
             Declared(
                 name, kind, call, None, reference, domain,
                 differentiable=differentiable, why=why, dtypes=dtypes, in_place=False,
-                samples=samples, aliases=aliases,
+                samples=samples, aliases=aliases, names=names, room=room,
             )
         )  # fmt: skip
-        if method:
+        if method and not room:
             for n in (name, *aliases):
                 attach(n, call)
         return call

@@ -29,11 +29,14 @@ class Declared:
     aliases: tuple[str, ...] = ()
     tolerance: float | None = None  # reason in the declaration
     host: str = ""  # what the host computes even if the device is a GPU, and why
+    names: Any = None  # the rule for the dimension names of its results
+    room: str = ""  # the module that exports it, if it is not the package itself
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 TABLE: dict[str, Declared] = {}
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+ROOMS: dict[str, dict[str, Callable[..., Any]]] = {}
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -46,9 +49,13 @@ def register(declared: Declared) -> Callable[..., Any]:
 
     Raises: ValueError, a name that is taken.
     """
+    room = declared.room
+    exported = ROOMS.setdefault(room, {}) if room else FUNCTIONS
     for name in (declared.name, *declared.aliases):
-        if name in FUNCTIONS:
+        if name in exported:
             raise ValueError(f"{name}: declared twice")
-        FUNCTIONS[name] = declared.call
+        exported[name] = declared.call
+    if room:
+        declared.name = f"{room}.{declared.name}"
     TABLE[declared.name] = declared
     return declared.call

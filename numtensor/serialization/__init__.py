@@ -1,0 +1,1 @@
+"""Tensors in files: PyTorch's formats, safetensors and NumPy's."""

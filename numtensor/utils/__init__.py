@@ -1,0 +1,3 @@
+"""What programs need beside tensors: `utils.data`."""
+
+from . import data as data
