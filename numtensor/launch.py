@@ -15,6 +15,7 @@ from typing import Any
 
 from . import launch_cpu
 from .devices import CPU, device
+from .kernels.tasks import Tasks
 from .launch_parts import Body as Body
 from .launch_parts import Input as Input
 from .launch_parts import Reduced as Reduced
@@ -99,3 +100,25 @@ def matmul(
     from . import launch_cuda
 
     return launch_cuda.matmul(sizes, dtype, batch, a, b, on)
+
+
+def by_tasks(
+    wanted: Tasks,
+    n: int,
+    numbers: Sequence[int] = (),
+    on: device = CPU,
+    *,
+    cost: int = 8,
+) -> Any:
+    """Plan a kernel written by hand as n tasks that do not depend on each other.
+
+    `numbers` are the values of the kernel's table; on the CPU, `cost` is what one task
+    costs in additions, by which threads are given work. It is performed by
+    `call.run(call.kernel, call.n, *pointers, call.table, *scalars)`; with n = 0 it must
+    not be. Plans are to be kept: making one costs more than running a small one.
+    """
+    if on is CPU:
+        return launch_cpu.by_tasks(wanted, n, numbers, cost)
+    from . import launch_cuda
+
+    return launch_cuda.by_tasks(wanted, n, numbers, on)

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from .kernels import compiler, loops
+from .kernels import compiler, loops, tasks
 from .kernels.cpu.emit import emit
 from .kernels.expr import var
 from .kernels.loops import ANY, UNIT, ZERO, Nest, Operand, Reduction, itemsize
@@ -330,3 +330,15 @@ def arg_extreme(
     )
     tasks = numel(kept_dims)
     return Launch(kernel, tasks, tasks * numel(red_dims), cost, table)
+
+
+def by_tasks(wanted: tasks.Tasks, n: int, numbers: Sequence[int], cost: int) -> Launch:
+    """Plan n tasks of a kernel written by hand, each as dear as `cost` additions."""
+    found = _by_hand.get(wanted.key)
+    if found is None:
+        found = _by_hand[wanted.key] = compiler.load(*tasks.emit_cpu(wanted))
+    table = (ctypes.c_int64 * len(numbers))(*numbers) if numbers else None
+    return Launch(found, n, n, cost, table, wanted.scalars)
+
+
+_by_hand: dict[Hashable, compiler.Kernel] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import device_memory, device_tables
 from .devices import device as Device
+from .kernels import tasks
 from .kernels.cuda import driver, geometry, random
 from .kernels.cuda import matmul as products
 from .kernels.cuda.emit import emit, strided_table, tiled_table, vector_width
@@ -466,3 +467,11 @@ def matmul(
     table, tiles = products.matmul_table(sizes, a[-2:], b[-2:], tile, dims, strides)
     threads = (tile // products.MICRO) ** 2
     return Launch(on, found, tiles, tiles, threads, 0, table)
+
+
+def by_tasks(wanted: tasks.Tasks, n: int, numbers: Sequence[int], on: Device) -> Launch:
+    """Plan n tasks of a kernel written by hand; see `launch.by_tasks`."""
+    found = kernel(("tasks", wanted.key), lambda: tasks.emit_cuda(wanted))
+    block = shape_of().elementwise_block
+    count = len(wanted.scalars)
+    return Launch(on, found, n, -(-n // block), block, count, numbers)

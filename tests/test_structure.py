@@ -54,7 +54,7 @@ MAY_IMPORT = {
         "layout",
         "storage",
     },
-    "launch": {"devices", "launch_cpu", "launch_cuda", "launch_parts"},
+    "launch": {"devices", "kernels", "launch_cpu", "launch_cuda", "launch_parts"},
     "ops.registry": set(),
 }
 
