@@ -6,14 +6,17 @@ vocabulary of the expressions. Importing a family declares it; this list is all 
 """
 
 from . import (
+    activations,
     arithmetic,
     comparison,
+    contraction,
     copies,
     exponential,
     items,
     joining,
     linear,
     pieces,
+    rearranging,
     reductions,
     selection,
     views,

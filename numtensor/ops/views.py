@@ -71,12 +71,12 @@ def set_in(shape: Sequence[int], take: Callable[[Tensor], Tensor]) -> Back:
     """Return the way back of a view that takes a part: the part, in zeros."""
 
     def back(g: Tensor) -> tuple[Tensor]:
-        return (_embed(g, tuple(shape), take),)
+        return (embedded(g, tuple(shape), take),)
 
     return back
 
 
-def _embed(
+def embedded(
     g: Tensor, shape: tuple[int, ...], take: Callable[[Tensor], Tensor]
 ) -> Tensor:
     made = empty(contiguous_spec(g._spec.dtype, shape, g._spec.device))
