@@ -17,7 +17,10 @@ from typing import Any
 from benchmarks import programs, report, runner
 from benchmarks.workloads import FLAVOURS
 
-LIVE = {"small": "benchmarks.workloads.small", "large": "benchmarks.workloads.large"}
+LIVE = {
+    "small": "benchmarks.workloads.networks",
+    "large": "benchmarks.workloads.large",
+}
 WHOLE: dict[str, tuple[Any, Any, Sequence[str]]] = {
     "import": (programs.import_time, programs.IMPORT, list(FLAVOURS)),
     "linear_fit": (programs.linear_fit, programs.FIT, ["numtensor", "torch"]),

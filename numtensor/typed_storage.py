@@ -10,9 +10,10 @@ import numpy as np
 from . import device_memory
 from .devices import CPU
 from .devices import device as Device
+from .devices import find as find_device
 from .dtypes import dtype
 from .errors import DimError, message
-from .storage import Storage
+from .storage import Storage, allocate
 
 
 def _bytes(storage: Storage, device: Device) -> np.ndarray:
@@ -111,6 +112,28 @@ class UntypedStorage:
     def data_ptr(self) -> int:
         """Return the address of the first byte."""
         return self._storage.pointer
+
+    def cpu(self) -> UntypedStorage:
+        """Return the storage in host memory: itself, or a copy."""
+        if self.device is CPU:
+            return self
+        made = allocate(self._storage.nbytes)
+        made.bytes()[...] = _bytes(self._storage, self.device)
+        return UntypedStorage(made)
+
+    def cuda(self, device: Any = None) -> UntypedStorage:
+        """Return the storage on a GPU, the current one or `device`: itself, or a copy.
+
+        Raises: DeviceError, there is no such GPU.
+        """
+        on = find_device("cuda" if device is None else device)
+        if on is self.device:
+            return self
+        held = _bytes(self._storage, self.device)
+        made = device_memory.allocate(on, held.size)
+        if held.size:
+            device_memory.upload(on, made.pointer, held.ctypes.data, held.size)
+        return UntypedStorage(made, on)
 
     def tolist(self) -> list[int]:
         """Return the bytes as integers."""
