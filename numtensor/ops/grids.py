@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from .declare import composed
 from .joining import stack
 from .rearranging import tensor_of
-from .registry import FUNCTIONS, function
+from .registry import function, publish
 from .views import expand, reshape
 
 
@@ -138,7 +138,7 @@ def _indices(name: str, of: Any, doc: str) -> None:
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
-    FUNCTIONS[name] = call  # makes indices on the host: no operator of the table
+    publish(name, call)  # on the host: no operator of the table
 
 
 _indices(
