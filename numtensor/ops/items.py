@@ -1,32 +1,47 @@
-"""Indexing: reading and writing parts of a tensor with square brackets."""
+"""Square brackets: parts of a tensor read as views, and written.
+
+Keys of integers, slices, None and Ellipsis are dealt with here, others in `advanced`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import dtypes, layout
-from ..errors import DimError, DTypeError, message
+from .. import layout
 from ..memory import view_as
+from ..names import whole
 from ..spec import spec
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
+from . import advanced
 from .copies import copy_, fill_
 from .declare import attach
 from .views import placed, set_in, squeeze, viewed
 
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
-    """Basic indexing: integers, slices, None and Ellipsis give views.
+    """Return the part of the tensor that a key names.
 
-    Raises: DimError, out of range or too many indices; DTypeError, other indices.
+    Integers, slices, None and Ellipsis give a view. Tensors, lists and arrays of
+    integers, masks and mixtures of all of these give a copy.
+
+    Raises: DimError, out of range or too many indices; DTypeError, a string.
+
+    >>> import numtensor as nt
+    >>> x = nt.tensor([[1, 2], [3, 4], [5, 6]])
+    >>> x[[0, 2], 1], x[x > 4]
+    (tensor([2, 6]), tensor([5, 6]))
     """
     found = self._spec
     if type(key) is int and found.ndim:
         size = tuple.__getitem__(found.shape, 0)
         if -size <= key < size:
             return _row(self, key + size if key < 0 else key)
+    if type(key) is Tensor:
+        taken = advanced.read_by_tensor(self, key)
+        return advanced.read(self, key) if taken is None else taken
     if not layout.is_basic(key):
-        key = _plain_key(key)
+        return advanced.read(self, key)
     shape = self._spec.shape
     return viewed(
         self,
@@ -57,54 +72,26 @@ def _row(x: Tensor, index: int) -> Tensor:
     return made
 
 
-def _plain_key(key: Any) -> Any:
-    """Turn 0-d integer tensors into integers; refuse lists, masks and tensors."""
-    parts = list(key) if isinstance(key, tuple) else [key]
-    for k, part in enumerate(parts):
-        if (
-            isinstance(part, Tensor)
-            and part.ndim == 0
-            and part.dtype.category == dtypes.INTEGER
-        ):
-            parts[k] = int(part)
-        elif isinstance(part, slice):
-            parts[k] = slice(
-                *[
-                    int(b) if isinstance(b, Tensor) else b
-                    for b in (part.start, part.stop, part.step)
-                ]
-            )
-    plain = tuple(parts) if isinstance(key, tuple) else parts[0]
-    if not layout.is_basic(plain):
-        kinds = ", ".join(type(p).__name__ for p in parts)
-        # IndexError for what is no index anywhere, as PyTorch
-        wrong = any(isinstance(p, (float, complex)) for p in parts)
-        raise (DimError if wrong else DTypeError)(
-            message(
-                "index",
-                f"indices of type {kinds}",
-                "integers, slices, None or Ellipsis",
-                "Indexing by lists, masks and tensors is not part of this version.",
-            )
-        )
-    return plain
-
-
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
-    """Store into a view: `t[1:, 0] = x`."""
+    """Store a number, a tensor or nested lists at the part that a key names.
+
+    Raises: as reading, and ShapeError, a value that does not broadcast; DTypeError,
+    indices with a value of another dtype; AutogradError.
+    """
+    if not isinstance(value, (Tensor, bool, int, float)):
+        from ..creation import tensor
+
+        value = tensor(value, dtype=self.dtype, device=self.device)
+    if not layout.is_basic(key) and advanced.write(self, key, value):
+        return
     part = _getitem(self, key) if not _whole(key) else self
     if isinstance(value, Tensor):
         # leading dims of size 1 are dropped, as in PyTorch
         while value.ndim > part.ndim and value.shape[0] == 1:
             value = squeeze(value, 0)
         copy_(part, value)
-    elif isinstance(value, (bool, int, float)):
-        fill_(part, value)
     else:
-        from ..creation import tensor
-
-        value = tensor(value, dtype=self.dtype, device=self.device)
-        copy_(part, value)
+        fill_(part, value)
 
 
 def _whole(key: Any) -> bool:
@@ -112,4 +99,4 @@ def _whole(key: Any) -> bool:
 
 
 attach("__getitem__", _getitem)
-attach("__setitem__", _setitem)
+attach("__setitem__", _setitem, whole.setitem)

@@ -11,12 +11,15 @@ from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
 from . import m
 from .declare import attach, elementwise
+from .registry import function
 
 
 def _checked_where(plain: Any) -> Any:
     def call(
         condition: Any, input: Any = None, other: Any = None, *, out: Any = None
     ) -> Any:
+        if input is None and other is None and isinstance(condition, Tensor):
+            return function("nonzero")(condition, as_tuple=True)
         if not isinstance(condition, Tensor) or condition.dtype.name not in (
             "bool",
             "uint8",
@@ -30,15 +33,6 @@ def _checked_where(plain: Any) -> Any:
                     "where expected condition to be a boolean tensor. Compare first, "
                     "as in nt.where(x > 0, x, y).",
                 )
-            )
-        if input is None and other is None:
-            raise ShapeError(
-                message(
-                    "where",
-                    "a condition alone",
-                    "condition, input and other",
-                    "Finding the indices of True elements is not part of this version.",
-                )  # fmt: skip
             )
         return plain(condition, input, other, out=out)
 
