@@ -77,8 +77,8 @@ class Net(nn.Module):
         return self.fc2(out)
 
 
-images = torch.sin(torch.arange(20 * 3 * 16 * 16, dtype=torch.float32) ** 1.3)
-images = images.view(20, 3, 16, 16)
+images = torch.sin(torch.arange(20 * 3 * 16 * 16, dtype=torch.float64) ** 1.3)
+images = images.float().view(20, 3, 16, 16)
 labels = (torch.arange(20) % 2).long()
 images[labels == 1] += 0.3
 
