@@ -11,6 +11,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numtensor.nn  # noqa: F401  declares its functions
 from numtensor import Tensor
 from numtensor.ops.registry import TABLE, Declared
 

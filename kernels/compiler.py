@@ -14,6 +14,7 @@ processes can fill one cache.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -25,7 +26,7 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -222,10 +223,9 @@ def _numba_symbols() -> None:
     """Make Numba register the helpers that its machine code may call."""
     from numba.core.registry import cpu_target
     from numba.core.runtime import rtsys
-    from numba.np.ufunc import parallel
 
     rtsys.initialize(cpu_target.target_context)
-    parallel._launch_threads()
+    _launch_threads()
 
 
 def _compile(
@@ -241,7 +241,8 @@ def _compile(
         exec(compile(source, str(path), "exec"), module.__dict__)
         from .lang import FLAGS
 
-        function = numba.cfunc(_signature(kind), **FLAGS)(getattr(module, name))
+        with _packing(getattr(module, "PACKED", False)):
+            function = numba.cfunc(_signature(kind), **FLAGS)(getattr(module, name))
     except Exception as error:
         raise CompileError(
             message(
@@ -271,6 +272,19 @@ def _compile(
     return function.address
 
 
+@contextlib.contextmanager
+def _packing(wanted: bool) -> Iterator[None]:
+    """Have LLVM make vectors of statements, which Numba leaves out unless told."""
+    from numba import config
+
+    before = config.SLP_VECTORIZE
+    config.SLP_VECTORIZE = int(wanted or before)
+    try:
+        yield
+    finally:
+        config.SLP_VECTORIZE = before
+
+
 class _MethodDef(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p),
@@ -294,14 +308,14 @@ def _own_code(room: str, name: str, kind: str) -> int:
 
 
 @functools.cache
-def runner(name: str) -> Callable[..., None]:
+def runner(name: str, room: str = "runners") -> Callable[..., Any]:
     """Return `serial` or `serial_float` of `runners` as a Python callable.
 
     They take (kernel address, n, *slots) and are called with the interpreter lock
-    held, which is right for what takes microseconds.
+    held, which is right for what takes microseconds. So are those of `rows`.
     """
     with _lock:
-        address = _own_code("runners", name, _FASTCALL)
+        address = _own_code(room, name, _FASTCALL)
         method = _MethodDef(name.encode(), address, _METH_FASTCALL, None)
         _alive.append(method)
         create = ctypes.pythonapi.PyCFunction_NewEx
@@ -318,12 +332,23 @@ def capsule_function(name: str) -> int:
         return _own_code("capsules", name, _CAPSULE)
 
 
+def _launch_threads() -> None:
+    """Start Numba's threads, which look for work a moment and then sleep.
+
+    GNU's OpenMP lets them look for 15 ms, on cores that BLAS wants meanwhile: a small
+    convolution and its way back took 20 ms that take 3. 3000 looks are 0.1 ms, which
+    keeps the small kernels that follow each other as fast.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    from numba.np.ufunc import parallel
+
+    parallel._launch_threads()
+
+
 @functools.cache
 def _threaded() -> Callable[..., None]:
     with _lock:
-        from numba.np.ufunc import parallel
-
-        parallel._launch_threads()
+        _launch_threads()
         address = _own_code("runners", "threaded", _SPREAD)
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
         return kind(address)  # ctypes releases the interpreter lock

@@ -128,7 +128,12 @@ class Expr:
 
 def var(name: str, dtype: str) -> Expr:
     """A leaf: a value the kernel has loaded under `name`."""
-    return Expr("var", (), dtype, name)
+    return Expr("var", (), _computed(dtype), name)
+
+
+def _computed(dtype: str) -> str:
+    """Return the dtype of a loaded element: float16 is converted where it is read."""
+    return "float32" if dtype == "float16" else dtype
 
 
 def const(value: float | int | bool, dtype: str) -> Expr:
@@ -146,6 +151,7 @@ def const(value: float | int | bool, dtype: str) -> Expr:
 
 def cast(x: Expr, dtype: str) -> Expr:
     """x converted as C converts: toward zero into integers, `!= 0` into bool."""
+    dtype = _computed(dtype)
     if x.dtype == dtype:
         return x
     if x.op == "const":

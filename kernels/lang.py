@@ -41,6 +41,20 @@ uint8, int8, int16, int32, int64 = (
 uint32, uint64 = types.uint32, types.uint64
 float32, float64 = types.float32, types.float64
 
+
+class Half(types.Type):
+    """A float16 in memory; loads and stores convert it to and from float32."""
+
+
+float16 = Half(name="Half")
+
+
+@register_model(Half)
+class _HalfModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, ir.HalfType())
+
+
 DTYPES = {
     "bool": bool_,
     "uint8": uint8,
@@ -50,6 +64,7 @@ DTYPES = {
     "int64": int64,
     "uint32": uint32,
     "uint64": uint64,
+    "float16": float16,
     "float32": float32,
     "float64": float64,
 }
@@ -76,12 +91,17 @@ class _PointerModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, data.as_pointer())
 
 
+def _held(pointer):
+    """Return the dtype of an element once it is loaded."""
+    return float32 if pointer.dtype is float16 else pointer.dtype
+
+
 @infer_global(operator.getitem)
 class _PointerGet(AbstractTemplate):
     def generic(self, args, kws):
         pointer, index = args
         if isinstance(pointer, Pointer) and isinstance(index, types.Integer):
-            return signature(pointer.dtype, pointer, types.int64)
+            return signature(_held(pointer), pointer, types.int64)
         return None
 
 
@@ -90,7 +110,7 @@ class _PointerSet(AbstractTemplate):
     def generic(self, args, kws):
         pointer, index, _ = args
         if isinstance(pointer, Pointer) and isinstance(index, types.Integer):
-            return signature(types.none, pointer, types.int64, pointer.dtype)
+            return signature(types.none, pointer, types.int64, _held(pointer))
         return None
 
 
@@ -122,6 +142,8 @@ def _lower_get(context, builder, sig, args):
     place = builder.gep(args[0], [args[1]], inbounds=True)
     value = builder.load(place)
     _mark(builder, value, pointer.slot)
+    if pointer.dtype is float16:
+        return builder.fpext(value, ir.FloatType())
     if pointer.dtype == types.boolean:
         return builder.icmp_unsigned("!=", value, ir.Constant(value.type, 0))
     return value
@@ -131,6 +153,8 @@ def _lower_get(context, builder, sig, args):
 def _lower_set(context, builder, sig, args):
     pointer = sig.args[0]
     value = args[2]
+    if pointer.dtype is float16:
+        value = builder.fptrunc(value, ir.HalfType())
     if pointer.dtype == types.boolean:
         value = builder.zext(value, _I8)
     place = builder.gep(args[0], [args[1]], inbounds=True)

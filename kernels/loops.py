@@ -43,7 +43,8 @@ OUTER_CHUNK = 4096
 TILE_ACROSS, TILE_DOWN = 8, 256
 
 
-_SIZES = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "float32": 4}
+_SIZES = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "float16": 2}
+_SIZES |= {"int32": 4, "float32": 4}
 
 
 def itemsize(dtype: str) -> int:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from ..errors import DTypeError, message
 from . import mathlib
 from .cuda.emit import kernel_file
 from .cuda.functions import expand
@@ -28,7 +29,7 @@ WORDS = frozenset(
     {"bool_", "uint8", "int8", "int16", "int32", "int64", "uint32", "uint64"}
     | {"float32", "float64", "floor", "ceil", "trunc", "rint", "fabs", "sqrt"}
     | {"copysign", "maximum", "minimum", "fmax", "fmin", "fma", "where", "div", "udiv"}
-    | {"int_div", "bits", "from_bits", "shift_right_logical"}
+    | {"int_div", "bits", "from_bits", "shift_right_logical", "plus"}
 )
 _CALLED = re.compile(r"(?<![.\w])([a-z_]\w*)\(")
 
@@ -76,7 +77,8 @@ class Tasks:
     `build` prints the lines of task `i`, `prepare` what is the same for all tasks.
     `pointers` are (name, dtype) of memory, `numbers` int64 that a table holds, read
     under these names, `scalars` (name, dtype) of numbers given at each call. `key`
-    says all that the text depends on.
+    says all that the text depends on. `packed`: on the CPU, statements that do the same
+    to elements next to each other become one of vectors.
     """
 
     key: Hashable
@@ -87,6 +89,7 @@ class Tasks:
     numbers: tuple[str, ...] = ()
     scalars: tuple[tuple[str, str], ...] = ()
     prepare: Callable[[Lines], None] | None = None
+    packed: bool = False
 
 
 def emit_cpu(tasks: Tasks) -> tuple[str, str]:
@@ -94,6 +97,15 @@ def emit_cpu(tasks: Tasks) -> tuple[str, str]:
 
     Slots: the pointers, the table, the scalars.
     """
+    if any(dtype == "float16" for _, dtype in tasks.pointers):
+        raise DTypeError(
+            message(
+                tasks.name,
+                "torch.float16",
+                "a dtype that kernels compute in",
+                "Use x.float() first, and .half() on the result.",
+            )
+        )
     source = Lines(cuda=False)
     slots: list[str] = []
     reads: list[str] = []
@@ -119,6 +131,8 @@ def emit_cpu(tasks: Tasks) -> tuple[str, str]:
     if "math" in source.calls:
         text += ["import math", ""]
     text += ["from numtensor.kernels.lang import (", *import_lines(words), ")", ""]
+    if tasks.packed:
+        text += ["PACKED = True  # tells the compiler to make vectors of statements"]
     text += [*slots, "", "", f"def {tasks.name}(args, lo, hi):", *source.lines]
     return tasks.name, "\n".join(text) + "\n"
 

@@ -19,6 +19,7 @@ from .devices import device as device
 from .dtypes import can_cast as can_cast
 from .dtypes import dtype as dtype
 from .dtypes import finfo as finfo
+from .dtypes import float16 as float16
 from .dtypes import float32 as float32
 from .dtypes import float64 as float64
 from .dtypes import get_default_dtype as get_default_dtype
@@ -56,7 +57,7 @@ from .tape import set_grad_enabled as set_grad_enabled
 from .tensor import Tensor as Tensor
 
 # isort: split
-from .ops.registry import FUNCTIONS as _FUNCTIONS  # declares all operators
+from .ops.registry import PUBLIC as _FUNCTIONS  # declares all operators
 
 # isort: split
 from . import autograd as autograd
@@ -73,12 +74,14 @@ from .factories import empty_strided as empty_strided
 from .factories import scalar_tensor as scalar_tensor
 from .ops.copies import contiguous_format as contiguous_format
 from .ops.copies import preserve_format as preserve_format
+from .ops.naming import align_tensors as align_tensors
 
 globals().update(_FUNCTIONS)
 
 # PyTorch's other names of dtypes; `bool`, `int` and `float` hide the builtins here,
 # as they do in torch
 double = float64
+half = float16
 short = int16
 int = int32
 long = int64
@@ -86,7 +89,49 @@ float = float32
 from .dtypes import bool_ as bool
 
 #: modules that programs may name without importing them, loaded when they do
-_LATER = ("nn", "optim", "utils")
+_LATER = ("nn", "optim", "utils", "serialization")
+#: functions of `nn.functional` that PyTorch has at its top, too
+_FUNCTIONAL = frozenset(
+    [
+        "alpha_dropout",
+        "avg_pool1d",
+        "adaptive_avg_pool1d",
+        "adaptive_max_pool1d",
+        "batch_norm",
+        "bilinear",
+        "binary_cross_entropy_with_logits",
+        "celu_",
+        "constant_pad_nd",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "cosine_embedding_loss",
+        "cosine_similarity",
+        "dropout",
+        "embedding",
+        "group_norm",
+        "hinge_embedding_loss",
+        "instance_norm",
+        "kl_div",
+        "layer_norm",
+        "margin_ranking_loss",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+        "pairwise_distance",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "poisson_nll_loss",
+        "rms_norm",
+        "rrelu",
+        "selu_",
+        "threshold",
+        "triplet_margin_loss",
+    ]
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -98,4 +143,12 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")
+    if name in ("load", "save"):  # most programs read and write no files
+        from . import serialization
+
+        return getattr(serialization, name)
+    if name in _FUNCTIONAL:
+        from .nn import functional
+
+        return getattr(functional, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, layout
+from . import dtypes, layout, repeated
 from .devices import find as find_device
 from .dtypes import FLOAT, INTEGER, dtype
 from .errors import DTypeError, ShapeError, message
 from .factories import finish, fresh, kind_of
 from .interop import shared
 from .memory import from_array
+from .names import bare
 from .ops.copies import check_holds
 from .ops.declare import attach
 from .tensor import Tensor
@@ -30,6 +31,7 @@ def tensor(
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
+    names: Any = None,
 ) -> Tensor:
     """Return a new tensor holding a copy of `data`.
 
@@ -42,6 +44,15 @@ def tensor(
     tensor([[1., 2.],
             [3., 4.]])
     """
+    plain = device is names is None and not pin_memory
+    if plain:
+        ready = None
+        if type(data) is list:
+            ready = repeated.numbers(data, dtype)
+        elif type(data) in (float, int):
+            ready = repeated.full((), data, dtype)
+        if ready is not None:
+            return ready.requires_grad_() if requires_grad else ready
     if not isinstance(data, _NOT_SHARED):
         found = shared(data, device)
         data = data if found is None else found
@@ -49,15 +60,17 @@ def tensor(
         on = data.device if device is None else find_device(device)
         kind = data.dtype if dtype is None else dtypes.find(dtype)
         made = data.detach().to(on, kind, copy=True)
-        return finish(made, requires_grad, pin_memory=pin_memory)
+        return finish(made, requires_grad, pin_memory=pin_memory, names=names)
     array = _as_array(data, dtype)
     kind = kind_of(dtype, _own_kind(data, array))
     if kind.category == INTEGER and array.size and not isinstance(data, np.ndarray):
         check_holds("tensor", kind, array.min(), array.max())
     made = fresh("tensor", kind, array.shape, device)
+    if plain and not array.ndim:
+        repeated.see(made, kind)
     with np.errstate(all="ignore"):
         assign(made, array)
-    return finish(made, requires_grad, pin_memory=pin_memory)
+    return finish(made, requires_grad, pin_memory=pin_memory, names=names)
 
 
 def _own_kind(data: Any, array: np.ndarray) -> dtype:
@@ -260,9 +273,12 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return from_array(array)
 
 
-def from_pickle(array: np.ndarray, requires_grad: bool, device: str = "cpu") -> Tensor:
+def from_pickle(
+    array: np.ndarray, requires_grad: bool, device: str = "cpu", names: Any = None
+) -> Tensor:
     """Rebuild a pickled tensor, on the device it was on."""
-    return tensor(array, device=device).requires_grad_(requires_grad)
+    made = tensor(array, device=device, names=names)
+    return made.requires_grad_(requires_grad)
 
 
 def legacy(data: tuple[Any, ...]) -> Tensor:
@@ -271,7 +287,7 @@ def legacy(data: tuple[Any, ...]) -> Tensor:
         if isinstance(data[0], layout.Size):
             return fresh("Tensor", dtypes.get_default_dtype(), tuple(data[0]))
         if isinstance(data[0], Tensor):
-            return data[0].detach()
+            return bare(data[0].detach())
         return tensor(data[0], dtype=dtypes.get_default_dtype())
     return fresh("Tensor", dtypes.get_default_dtype(), tuple(data) or (0,))
 

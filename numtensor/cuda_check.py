@@ -22,14 +22,15 @@ from . import dtypes, factories, warmup
 from .errors import DTypeError, message
 from .kernels.cuda import check, driver
 from .kernels.cuda.recorder import Recorder
-from .ops.registry import TABLE, Declared
+from .ops.registry import Declared, everything
 from .tensor import Tensor
 
-#: jobs that are no operators: casts and copies, and fills in place
-COPIES, FILLS = "copies", "fills"
+#: jobs that are no operators: casts and copies, fills in place, steps of optimisers
+COPIES, FILLS, STEPS = "copies", "fills", "steps"
 #: what stands for its kind in every dtype; the others come in one or two
 _IN_EVERY_DTYPE = (COPIES, FILLS, "add", "sum", "amax", "argmax")
-_NAMES = tuple(d.name for d in dtypes.ALL)
+#: float16 stays on the host
+_NAMES = tuple(d.name for d in dtypes.ALL if d is not dtypes.float16)
 _FILLS: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("zero_", ()),
     ("fill_", (2,)),
@@ -48,6 +49,17 @@ _SIZES: dict[str, tuple[Any, ...]] = {
     "full": ((6,), 2),
     "full_like": (2,),
 }
+#: what goes by pieces on a device if it is as long as `_MANY`: the tensor "x", a mask
+#: "m", numbers
+_LONG: dict[str, tuple[Any, ...]] = {
+    "cumsum": ("x", 0),
+    "cumprod": ("x", 0),
+    "cummax": ("x", 0),
+    "cummin": ("x", 0),
+    "logcumsumexp": ("x", 0),
+    "masked_select": ("x", "m"),
+}
+_MANY = 20_000
 
 
 #: so many elements that what runs across the rest goes by tiles
@@ -72,17 +84,28 @@ class Checked:
 
 
 class _Answering(Recorder):
-    """A recorder whose memory holds zeros, or also truth, when the host reads a bool.
+    """A recorder that counts launches, and whose memory holds zeros, or also ones.
 
-    Where the host decides by what it reads, both answers are wanted.
+    Where the host decides by what it reads, it should be told both: false and true,
+    none and one. Ones are those of int64, or the first of each eight bytes.
     """
 
     truth = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.launched = 0
+
+    def launch(self, *args: Any) -> None:
+        self.launched += 1
+
     def download(
         self, index: int, host: int, source: int, nbytes: int, stream: Any, wait: bool
     ) -> None:
-        ctypes.memset(host, int(self.truth and nbytes == 1), nbytes)
+        ctypes.memset(host, 0, nbytes)
+        if self.truth:
+            for at in range(host, host + nbytes, 8):
+                ctypes.memset(at, 1, 1)
 
 
 # Which calls there are
@@ -91,7 +114,7 @@ class _Answering(Recorder):
 def jobs(only: str = "*", every: bool = False) -> list[warmup.Job]:
     """Return the jobs whose name matches `only`; `every` asks for all dtypes."""
     found = []
-    for name in (COPIES, FILLS, *TABLE):
+    for name in (COPIES, FILLS, STEPS, *everything()):
         if fnmatch.fnmatch(name, only):
             wide = every or name in _IN_EVERY_DTYPE
             kinds = _accepted(name) if wide else _usual(name)
@@ -101,7 +124,9 @@ def jobs(only: str = "*", every: bool = False) -> list[warmup.Job]:
 
 def _accepted(name: str) -> tuple[str, ...]:
     """The dtypes of a job; of an operator that takes all, some may still raise."""
-    declared = TABLE.get(name)
+    declared = everything().get(name)
+    if name == STEPS:
+        return _usual(name)
     if declared is None:
         return _NAMES
     if declared.kind == "factory" and declared.samples is not None:
@@ -117,7 +142,7 @@ def _accepted(name: str) -> tuple[str, ...]:
 
 def _usual(name: str) -> tuple[str, ...]:
     """The dtypes that a job must accept."""
-    declared = TABLE.get(name)
+    declared = everything().get(name)
     if declared is not None and declared.dtypes.startswith("integer"):
         return ("int64",)
     return ("float32", "float64")
@@ -125,11 +150,11 @@ def _usual(name: str) -> tuple[str, ...]:
 
 def _calls(job: warmup.Job) -> Iterator[tuple[Declared | None, warmup.Call]]:
     """Return what to call for a job, with the operator to differentiate, if any."""
-    if job.name in (COPIES, FILLS):
-        found = _copies(job.dtype) if job.name == COPIES else _fills(job.dtype)
+    declared = everything().get(job.name)
+    if declared is None:
+        found = {COPIES: _copies, FILLS: _fills, STEPS: _steps}[job.name](job.dtype)
         yield from ((None, call) for call in found)
         return
-    declared = TABLE[job.name]
     if declared.kind == "factory":
         yield from ((declared, call) for call in _factory(declared, job.dtype))
         return
@@ -148,23 +173,26 @@ def _more(declared: Declared, dtype: str) -> Iterator[tuple[Any, ...]]:
     if declared.kind == "elementwise":
         yield from _crossing(declared, dtype)
         return
+    if declared.name in _LONG:
+        long = {"x": _empty((_MANY,), dtype), "m": _empty((_MANY,), "bool")}
+        yield tuple(long.get(a, a) for a in _LONG[declared.name])
     if declared.samples is not None:
         return
     x = _empty((6, 16), dtype)
-    required = [
-        p
-        for p in inspect.signature(declared.call).parameters.values()
-        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
-    if len(required) > 1:
+    parameters = inspect.signature(declared.call).parameters.values()
+    taken = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if sum(p.default is p.empty for p in taken) > 1:
         yield (x, x)
         yield (x, x.t().contiguous().t())
         return
-    yield from ((x,), (x, 0), (x, 1), (x.t(), 0), (x[:, ::2], 1))
-    yield (_empty((4, 1000), dtype), 1)  # a row to a block
-    yield (_empty((1000, 16), dtype), 0)  # columns in pieces
-    yield (_empty((3_000_000,), dtype),)  # so many pieces that blocks join them
-    yield (_empty((3, 4, 5), dtype).transpose(0, 1), 1)
+    for args in (
+        (x,), (x, 0), (x, 1), (x.t(), 0), (x[:, ::2], 1),
+        (_empty((4, 1000), dtype), 1),  # a row to a block
+        (_empty((1000, 16), dtype), 0),  # columns in pieces
+        (_empty((3_000_000,), dtype),),  # so many pieces that blocks join them
+        (_empty((3, 4, 5), dtype).transpose(0, 1), 1),
+    ):  # fmt: skip
+        yield args[: len(taken)]
 
 
 def _crossing(declared: Declared, dtype: str) -> Iterator[tuple[Any, ...]]:
@@ -219,43 +247,97 @@ def _fills(dtype: str) -> Iterator[warmup.Call]:
                 yield getattr(x, name), args, {}
 
 
+def _steps(dtype: str) -> Iterator[warmup.Call]:
+    from . import optim
+
+    large, small, other = (_empty((n,), dtype) for n in (100_000, 6, 6))
+    for p in (large, small, other):
+        p.requires_grad_()
+        p.grad = _empty(tuple(p.shape), dtype)
+    for name, options in (
+        ("SGD", {}),
+        ("SGD", {"momentum": 0.9, "nesterov": True}),
+        ("Adam", {"weight_decay": 0.1}),
+        ("AdamW", {"amsgrad": True}),
+        ("Adamax", {}),
+        ("NAdam", {}),
+        ("RAdam", {}),
+        ("RMSprop", {"momentum": 0.9, "centered": True}),
+        ("Adagrad", {}),
+        ("Adadelta", {}),
+        ("ASGD", {}),
+        ("Rprop", {}),
+    ):
+        yield getattr(optim, name)([large, small, other], **options).step, (), {}
+
+
 # What they ask for
 
 
-def record(found: Sequence[warmup.Job]) -> tuple[list[Kernel], list[str]]:
-    """Return the kernels that jobs need, each once, and the errors of their calls."""
+def record(
+    found: Sequence[warmup.Job],
+) -> tuple[list[Kernel], list[str], list[str]]:
+    """Return the kernels that jobs need, each once, the errors of their calls, and
+    what the host does instead, and why."""
     recorder = _Answering()
     driver.use(recorder)
     errors: list[str] = []
+    reasons: dict[str, str] = {}
     for job in found:
+        declared = everything().get(job.name)
         usual = job.dtype in _usual(job.name) or job.name in (COPIES, FILLS)
-        errors += _run(job, recorder, usual)
+        faults, launches = _run(job, recorder, usual)
+        none = usual and not faults and not launches
+        if declared is not None and declared.host:
+            reasons[job.name] = f"{job.name}: {declared.host}"
+        elif none and not (declared and _needs_none(declared)):
+            faults = [f"{job.name} ({job.dtype}) launches no kernel"]
+        errors += faults
     kernels = [Kernel(k.name, k.path, k.source) for k in recorder.kernels.values()]
-    return sorted(kernels, key=lambda k: (k.name, k.source)), errors
+    kernels.sort(key=lambda k: (k.name, k.source))
+    return kernels, errors, list(reasons.values())
 
 
-def _run(job: warmup.Job, recorder: _Answering, usual: bool) -> list[str]:
-    """Make the calls of a job; an error counts if it comes whatever the host reads."""
-    errors = []
-    for declared, (call, args, keywords) in _calls(job):
-        faults: list[Exception] = []
-        for truth in (False, True):
-            recorder.truth = truth
-            try:
-                if declared is None:
+def _needs_none(declared: Declared) -> bool:
+    """Whether an operator has nothing to compute: a view, memory as it was found."""
+    return declared.kind == "view" or declared.name in ("empty", "empty_like")
+
+
+def _run(job: warmup.Job, recorder: _Answering, usual: bool) -> tuple[list[str], int]:
+    """Make the calls of a job; return its errors, and how many launches they make
+    without those of the way back.
+
+    An error counts if it comes whatever the host reads.
+    """
+    errors: dict[str, None] = {}
+    launches = 0
+    try:
+        for declared, (call, args, keywords) in _calls(job):
+            faults: list[Exception] = []
+            for truth in (False, True):
+                recorder.truth = truth
+                before = recorder.launched
+                try:
                     call(*args, **keywords)
-                else:
-                    warmup.differentiate(declared, call, args, keywords)
-            except DTypeError as error:
-                if not usual:
-                    return []  # no dtype of this operator
-                faults.append(error)
-            except Exception as error:
-                faults.append(error)
-        if len(faults) == 2:
-            what = f"{type(faults[0]).__name__}: {faults[0]}"
-            errors.append(f"{job.name} ({job.dtype}) cannot be called: {what}")
-    return list(dict.fromkeys(errors))
+                    launches += recorder.launched - before
+                    if declared is not None:
+                        warmup.differentiate(declared, call, args, keywords)
+                except Exception as error:
+                    faults.append(error)
+            refused = any(isinstance(f, DTypeError) for f in faults)
+            if refused and not usual:
+                return [], launches  # no dtype of this operator
+            if len(faults) == 2:
+                errors[_told(job, faults[0])] = None
+    except DTypeError as error:
+        # its arguments cannot be made in this dtype
+        return [_told(job, error)] if usual else [], launches
+    return list(errors), launches
+
+
+def _told(job: warmup.Job, error: Exception) -> str:
+    what = f"{type(error).__name__}: {error}"
+    return f"{job.name} ({job.dtype}) cannot be called: {what}"
 
 
 # Compiling
@@ -415,7 +497,7 @@ def run(
         print(fault, file=sys.stderr)
         return 2
     start = time.perf_counter()
-    kernels, errors = record(found)
+    kernels, errors, reasons = record(found)
     with tqdm(total=len(kernels), unit="kernel", disable=quiet) as bar:
 
         def done(checked: Checked) -> None:
@@ -424,6 +506,8 @@ def run(
 
         checked = compile_all(kernels, archs, processes, done)
     status = verdict(checked, errors, quiet)
+    for reason in reasons:
+        print(reason)
     seconds = time.perf_counter() - start
     wrong = sum(any(r.faults for r in c.results) for c in checked)
     print(

@@ -58,11 +58,14 @@ int8 = dtype("int8", INTEGER, 2)
 int16 = dtype("int16", INTEGER, 3)
 int32 = dtype("int32", INTEGER, 4)
 int64 = dtype("int64", INTEGER, 5)
-float32 = dtype("float32", FLOAT, 6)
-float64 = dtype("float64", FLOAT, 7)
+#: for storage: kernels convert it, and compute in the others
+float16 = dtype("float16", FLOAT, 6)
+float32 = dtype("float32", FLOAT, 7)
+float64 = dtype("float64", FLOAT, 8)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)
 _BY_NAME = {d.name: d for d in ALL} | {
+    "half": float16,
     "float": float32,
     "double": float64,
     "short": int16,
@@ -89,9 +92,9 @@ def set_default_dtype(value: dtype) -> None:
     Raises: DTypeError, `value` is no floating-point dtype.
     """
     global _default
-    if not isinstance(value, dtype) or value.category != FLOAT:
+    if value not in (float32, float64):
         raise DTypeError(
-            message("set_default_dtype", repr(value), "a floating-point dtype")
+            message("set_default_dtype", repr(value), "torch.float32 or torch.float64")
         )
     if value is not _default:
         _default = value
@@ -175,6 +178,23 @@ def promote(
     result = _combine(joined[0], _combine(joined[1], joined[2]))
     assert result is not None
     return result
+
+
+def check_computes(op: str, *kinds: dtype) -> None:
+    """Refuse float16, which is there to be stored, read and cast.
+
+    Raises: DTypeError.
+    """
+    if float16 in kinds:
+        raise DTypeError(
+            message(
+                op,
+                "torch.float16",
+                "a dtype that kernels compute in",
+                "float16 tensors are stored, copied, viewed and cast. Use x.float() "
+                "first, and .half() on the result.",
+            )
+        )
 
 
 def can_cast(source: dtype, target: dtype) -> bool:

@@ -25,6 +25,7 @@ from .kernels.expr import Expr, cast
 from .layout import broadcast_shapes, expand_strides
 from .layout import output_strides as _output_strides
 from .memory import as_number, empty
+from .names import boundary
 from .spec import Spec, spec
 from .tape import edge, grad_mode
 from .tensor import Tensor
@@ -32,7 +33,10 @@ from .wayback import NAMES, WayBack, keep_target, record, record_in_place
 from .writing import apart, writable
 
 #: typing rules: what dtype an operator computes in and what it returns
-RULES = ("same", "float", "compare", "logical", "bitwise", "number", "no bool", "copy")
+RULES = (
+    "same", "float", "floats", "compare", "logical", "bitwise", "number", "no bool",
+    "copy",
+)  # fmt: skip
 
 _MOST_PLANS = 4000
 
@@ -92,10 +96,9 @@ class Elementwise:
         node_name: str = "",
         check: Callable[..., None] | None = None,
     ) -> None:
-        code = forward.__code__
         self.name = name
         self.forward = forward
-        self.arity = code.co_argcount
+        self.arity = len(roles) or forward.__code__.co_argcount
         self.vjps = vjps
         self.rule = rule
         self.roles = roles or "t" * self.arity
@@ -132,11 +135,15 @@ class Elementwise:
             else:
                 numbers.append(_PYTHON[arg] or dtypes.get_default_dtype())
         common = dtypes.promote(dims, zero, numbers)
+        dtypes.check_computes(self.name, common, *dims)
         rule = self.rule
         if rule == "float" and common.category != FLOAT:
             common = dtypes.get_default_dtype()
         if rule == "bitwise" and common.category == FLOAT:
             self._refuse(args, "integer or bool tensors", "Cast with x.to(nt.int64).")
+        if rule == "floats" and common.category != FLOAT:
+            do = f'"{self.name}" not implemented for {common}. Cast with x.float().'
+            self._refuse(args, "a floating-point dtype", do)
         if (rule == "number" and common.category == BOOL) or (
             rule == "no bool" and any(d.category == BOOL for d in dims + zero + numbers)
         ):
@@ -297,6 +304,8 @@ class Elementwise:
         if plan is None:
             args = tuple(self.arguments(args))
             key = tuple([a._spec if isinstance(a, Tensor) else type(a) for a in args])
+            if _named(key):
+                return boundary.elementwise(self, args)
             plan = self.plans.get(key) or self._remember(key, self.plan(key))
         if self.check is not None:
             self.check(*args)
@@ -384,6 +393,8 @@ class Elementwise:
         key = ("into", target._spec, *specs)
         plan = self.plans.get(key)
         if plan is None:
+            if _named((target._spec, *specs)):
+                return boundary.store(self, target, args, how)
             plan = self._remember(key, self.plan(specs, target._spec))
         if self.check is not None:
             self.check(*args)
@@ -404,6 +415,11 @@ class Elementwise:
         if recorded and plan.differentiable:
             record_in_place(self, plan, target, args, versions, before, kept)
         return target
+
+
+def _named(specs: Sequence[Any]) -> bool:
+    """Whether one of the operands has named dims: they have plans without names."""
+    return any(type(s) is Spec and s.names is not None for s in specs)
 
 
 def _camel(name: str) -> str:

@@ -20,6 +20,10 @@ class DimError(NumtensorError, IndexError, RuntimeError):
     """A dimension or an index outside its range, or a dimension without elements."""
 
 
+class DimNameError(ShapeError):
+    """Dimension names that do not match, that are unknown, or that are no names."""
+
+
 class DTypeError(NumtensorError, TypeError, RuntimeError):
     """A dtype that an operation does not support."""
 

@@ -1,6 +1,7 @@
 """Tensors from a value or a rule: zeros, arange, eye and their kin.
 
-Every factory takes `dtype`, `device` and `requires_grad`.
+Every factory takes `dtype`, `device` and `requires_grad`, and `names` of the dims; what
+is made like another tensor has that tensor's names.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, layout
+from . import dtypes, layout, repeated
 from .devices import find as find_device
 from .dtypes import BOOL, FLOAT, dtype
 from .errors import DTypeError, ShapeError, message
 from .indexing import as_int
 from .memory import empty as empty_of
+from .names import boundary, named
 from .ops.copies import copy_, fill_, zero_
 from .ops.declare import attach
 from .ops.registry import Declared, register
@@ -37,10 +39,12 @@ def finish(
     requires_grad: bool,
     out: Tensor | None = None,
     pin_memory: bool = False,
+    names: Any = None,
 ) -> Tensor:
     """Return what a factory made on its device, by way of `out` if there is one.
 
-    Raises: ShapeError, an `out` of another shape; DeviceError; AutogradError.
+    Raises: ShapeError, an `out` of another shape; DeviceError; AutogradError;
+    DimNameError.
     """
     if out is not None:
         if out.shape != made.shape:
@@ -52,9 +56,11 @@ def finish(
                 )
             )
         with no_grad():
-            return copy_(out, made)
+            return copy_(out, made if names is None else named(made, names))
     if pin_memory:
         made = made.pin_memory()
+    if names is not None:
+        named(made, names)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -113,13 +119,21 @@ def empty(
     requires_grad: bool = False,
     memory_format: Any = None,
     pin_memory: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
     **keywords: Any,
 ) -> Tensor:
     """Return an uninitialised tensor: its elements are whatever memory held."""
+    plain = device is None and out is None and names is None
+    if plain and not (requires_grad or pin_memory or keywords):
+        known = repeated.known(size, dtype)
+        if known is None:
+            shape = size_of("empty", size, keywords)
+            return repeated.see(fresh("empty", kind_of(dtype), shape), dtype)
+        return empty_of(known.spec)
     shape = size_of("empty", size, keywords)
     made = fresh("empty", kind_of(dtype), shape, place_of(device, out))
-    return finish(made, requires_grad, out, pin_memory)
+    return finish(made, requires_grad, out, pin_memory, names)
 
 
 def zeros(
@@ -128,6 +142,7 @@ def zeros(
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
     **keywords: Any,
 ) -> Tensor:
@@ -137,9 +152,16 @@ def zeros(
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
+    plain = device is None and out is None and names is None
+    if plain and not (requires_grad or pin_memory or keywords):
+        known = repeated.known(size, dtype)
+        if known is None:
+            shape = size_of("zeros", size, keywords)
+            return repeated.see(fill_(fresh("zeros", kind_of(dtype), shape), 0), dtype)
+        return known.filled(0)
     shape = size_of("zeros", size, keywords)
     made = fresh("zeros", kind_of(dtype), shape, place_of(device, out))
-    return finish(zero_(made), requires_grad, out, pin_memory)
+    return finish(zero_(made), requires_grad, out, pin_memory, names)
 
 
 def ones(
@@ -148,6 +170,7 @@ def ones(
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
     **keywords: Any,
 ) -> Tensor:
@@ -156,9 +179,16 @@ def ones(
     >>> ones(2, dtype="int64")
     tensor([1, 1])
     """
+    plain = device is None and out is None and names is None
+    if plain and not (requires_grad or pin_memory or keywords):
+        known = repeated.known(size, dtype)
+        if known is None:
+            shape = size_of("ones", size, keywords)
+            return repeated.see(fill_(fresh("ones", kind_of(dtype), shape), 1), dtype)
+        return known.filled(1)
     shape = size_of("ones", size, keywords)
     made = fresh("ones", kind_of(dtype), shape, place_of(device, out))
-    return finish(fill_(made, 1), requires_grad, out, pin_memory)
+    return finish(fill_(made, 1), requires_grad, out, pin_memory, names)
 
 
 def full(
@@ -169,15 +199,22 @@ def full(
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Return a tensor of one value, of the value's own dtype unless given."""
+    if device is names is out is None and not (requires_grad or pin_memory):
+        ready = repeated.full(size, fill_value, dtype)
+        if ready is not None:
+            return ready
     if isinstance(fill_value, Tensor):
         kind = kind_of(dtype, fill_value.dtype)
     else:
         kind = kind_of(dtype, dtypes.of_scalar(fill_value))
     made = fresh("full", kind, size_of("full", (size,), {}), place_of(device, out))
-    return finish(fill_(made, fill_value), requires_grad, out, pin_memory)
+    if device is names is out is None:
+        repeated.see(made, kind)
+    return finish(fill_(made, fill_value), requires_grad, out, pin_memory, names)
 
 
 def empty_like(
@@ -201,6 +238,8 @@ def zeros_like(
     memory_format: Any = None,
 ) -> Tensor:
     """Return zeros of the shape and dtype of `input`."""
+    if dtype is device is None and not requires_grad and isinstance(input, Tensor):
+        return repeated.like(input, like).filled(0)
     return finish(zero_(empty_of(like(input, dtype, device))), requires_grad)
 
 
@@ -213,6 +252,8 @@ def ones_like(
     memory_format: Any = None,
 ) -> Tensor:
     """Return ones of the shape and dtype of `input`."""
+    if dtype is device is None and not requires_grad and isinstance(input, Tensor):
+        return repeated.like(input, like).filled(1)
     return finish(fill_(empty_of(like(input, dtype, device)), 1), requires_grad)
 
 
@@ -238,6 +279,7 @@ def empty_strided(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
 ) -> Tensor:
     """Return an uninitialised tensor of given strides."""
     size, stride = tuple(size), tuple(stride)
@@ -253,7 +295,9 @@ def empty_strided(
         )
     layout.check_size("empty_strided", (layout.extent(size, stride),), kind.itemsize)
     return finish(
-        empty_of(spec(kind, size, stride, find_device(device))), requires_grad
+        empty_of(spec(kind, size, stride, find_device(device))),
+        requires_grad,
+        names=names,
     )
 
 
@@ -268,6 +312,7 @@ def arange(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Return the numbers from `start` (0) up to, not including, `end`.
@@ -280,6 +325,15 @@ def arange(
     """
     if end is None:
         start, end = None, start
+    if (
+        type(end) is type(step) is int
+        and (start is None or type(start) is int)
+        and dtype is device is names is out is None
+        and not requires_grad
+    ):
+        ready = repeated.integers(start or 0, end, step)
+        if ready is not None:
+            return ready
     if end is None:
         raise TypeError(message("arange", "no end", "arange(end), arange(start, end)"))
     start = 0 if start is None else start
@@ -325,7 +379,7 @@ def arange(
         values = start + np.arange(int(count), dtype=np.float64) * step
     made = fresh("arange", kind, (int(count),), place_of(device, out))
     assign(made, values)
-    return finish(made, requires_grad, out)
+    return finish(made, requires_grad, out, names=names)
 
 
 def linspace(
@@ -336,6 +390,7 @@ def linspace(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included.
@@ -370,7 +425,7 @@ def linspace(
         with np.errstate(all="ignore"):
             array[:half], array[half:] = low, high
     assign(made, array)
-    return finish(made, requires_grad, out)
+    return finish(made, requires_grad, out, names=names)
 
 
 def logspace(
@@ -382,13 +437,14 @@ def logspace(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
 ) -> Tensor:
     """Return `base` to the powers of `linspace(start, end, steps)`."""
     kind = kind_of(dtype)
     powers = linspace(start, end, steps, dtype=dtypes.float64)._array()
     made = fresh("logspace", kind, (int(steps),), device)
     assign(made, np.power(float(base), powers))
-    return finish(made, requires_grad)
+    return finish(made, requires_grad, names=names)
 
 
 def eye(
@@ -398,6 +454,7 @@ def eye(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Return a matrix with ones on its diagonal.
@@ -418,7 +475,7 @@ def eye(
         )
     made = zeros(n, columns, dtype=dtype, device=place_of(device, out))
     fill_(made.diagonal(), 1)
-    return finish(made, requires_grad, out)
+    return finish(made, requires_grad, out, names=names)
 
 
 def scalar_tensor(value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -433,6 +490,7 @@ for _name in (
     "empty_like", "zeros_like", "ones_like", "full_like",
     "arange", "linspace", "logspace", "eye",
 ):  # fmt: skip
+    _rule = "keep" if _name.endswith("_like") else "given"
     register(
         Declared(
             _name,
@@ -441,8 +499,10 @@ for _name in (
             differentiable=False,
             why="made from numbers",
             in_place=False,
+            names=_rule,
             host=_ON_HOST if _name in ("arange", "linspace", "logspace") else "",
-        )  # fmt: skip
+        ),
+        boundary.guard(_name, globals()[_name], _rule),
     )
 
 

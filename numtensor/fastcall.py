@@ -32,7 +32,7 @@ def unary(op: Elementwise) -> Callable[[Tensor], Tensor]:
         try:
             plan = plans[x._spec]  # type: ignore[index]
         except (KeyError, AttributeError):
-            if not isinstance(x, Tensor):
+            if not isinstance(x, Tensor) or x._spec.names is not None:
                 return general(x)
             plan = op._remember(x._spec, op.plan((x._spec,)))
         if op.check is not None:

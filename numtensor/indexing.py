@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from types import EllipsisType
 from typing import Any
 
-from .errors import DimError, DTypeError, ShapeError, message
+from .errors import DimError, DimNameError, DTypeError, ShapeError, message
 
 Shape = tuple[int, ...]
 View = tuple[Shape, Shape, int]
@@ -38,6 +38,16 @@ def normalize_dim(op: str, dim: int, ndim: int) -> int:
     2
     """
     if type(dim) is not int:
+        if isinstance(dim, str):
+            raise DimNameError(
+                message(
+                    op,
+                    f"dim {dim!r} of a tensor without names",
+                    "an integer, or a tensor with named dims",
+                    f"Name {dim!r} not found. Name the dims first, with refine_names "
+                    "or rename.",
+                )
+            )
         dim = as_int(op, dim)
     bound = ndim or 1
     if 0 <= dim < bound:
@@ -62,7 +72,7 @@ def normalize_dims(op: str, dim: int | Iterable[int] | None, ndim: int) -> Shape
     """
     if dim is None:
         return tuple(range(ndim))
-    if isinstance(dim, int) or not isinstance(dim, Iterable):
+    if isinstance(dim, (int, str)) or not isinstance(dim, Iterable):
         return (normalize_dim(op, dim, ndim),)
     given = tuple(dim)
     dims = tuple(normalize_dim(op, one, ndim) for one in given)

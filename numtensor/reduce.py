@@ -16,6 +16,7 @@ from .kernels.expr import Expr, cast, var
 from .kernels.loops import COMBINES, Combine
 from .layout import normalize_dims, numel
 from .memory import empty, result_of
+from .names import boundary
 from .spec import Spec, contiguous_spec, spec
 from .tape import Node, edge, grad_mode, next_sequence
 from .tensor import Tensor
@@ -98,6 +99,7 @@ class Reduction:
 
         Raises: DTypeError.
         """
+        dtypes.check_computes(self.name, wanted or given)
         if self.rule == "sum":
             kind = wanted or (given if given.category == FLOAT else dtypes.int64)
             return kind, kind
@@ -216,6 +218,8 @@ class Reduction:
         key = (x._spec, tuple(dim) if type(dim) is list else dim, keepdim, dtype)
         plan = self.plans.get(key)
         if plan is None:
+            if x._spec.names is not None:
+                return boundary.reduction(self, x, dim, keepdim, dtype)
             if len(self.plans) >= _MOST_PLANS:
                 self.plans.clear()
             plan = self.plans[key] = self.plan(x._spec, dim, keepdim, dtype)
@@ -316,6 +320,7 @@ def _scalar_name(kind: dtype) -> str:
         "int16": "Short",
         "int32": "Int",
         "int64": "Long",
+        "float16": "Half",
         "float32": "Float",
         "float64": "Double",
     }[kind.name]

@@ -21,6 +21,7 @@ from .errors import DTypeError, message
 from .factories import finish, fresh, kind_of, like, place_of, size_of
 from .indexing import as_int
 from .memory import empty
+from .names import boundary
 from .ops.copies import copy_into
 from .ops.declare import attach
 from .ops.registry import Declared, register
@@ -69,6 +70,7 @@ def rand(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
     pin_memory: bool = False,
     **keywords: Any,
@@ -84,7 +86,7 @@ def rand(
     shape = size_of("rand", size, keywords)
     made = fresh("rand", kind, shape, place_of(device, out))
     draw = _uniform(0.0, 1.0, generator)
-    return finish(_drawn(made, draw), requires_grad, out, pin_memory)
+    return finish(_drawn(made, draw), requires_grad, out, pin_memory, names)
 
 
 def randn(
@@ -93,6 +95,7 @@ def randn(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
     pin_memory: bool = False,
     **keywords: Any,
@@ -108,7 +111,7 @@ def randn(
     shape = size_of("randn", size, keywords)
     made = fresh("randn", kind, shape, place_of(device, out))
     draw = _normal(0.0, 1.0, generator)
-    return finish(_drawn(made, draw), requires_grad, out, pin_memory)
+    return finish(_drawn(made, draw), requires_grad, out, pin_memory, names)
 
 
 def _bounds(op: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
@@ -151,6 +154,7 @@ def randint(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
     pin_memory: bool = False,
     **keywords: Any,
@@ -168,7 +172,7 @@ def randint(
     shape = size_of("randint", (size,), {})
     made = fresh("randint", kind_of(dtype, default), shape, place_of(device, out))
     draw = _integers(low, high, generator)
-    return finish(_drawn(made, draw), requires_grad, out, pin_memory)
+    return finish(_drawn(made, draw), requires_grad, out, pin_memory, names)
 
 
 def randperm(
@@ -178,6 +182,7 @@ def randperm(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    names: Any = None,
     out: Tensor | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
@@ -204,7 +209,7 @@ def randperm(
         )
 
     assign(made, random.permutation(n, generator, on))
-    return finish(made, requires_grad, out, pin_memory)
+    return finish(made, requires_grad, out, pin_memory, names)
 
 
 def _largest_index(kind: dtype) -> int:
@@ -509,7 +514,7 @@ for _fill in (_uniform_, _normal_, _random_, _bernoulli_, _exponential_):
     _fill.__name__ = _fill.__qualname__ = _fill.__name__.removeprefix("_")
     attach(_fill.__name__, _fill)
 
-attach("bernoulli", bernoulli)
+attach("bernoulli", bernoulli, "keep")
 
 # calls of each factory that bring all its kernels; see `warmup`
 _SAMPLES: dict[str, Callable[[Tensor], tuple[Any, ...]]] = {
@@ -524,6 +529,15 @@ _SAMPLES: dict[str, Callable[[Tensor], tuple[Any, ...]]] = {
     "bernoulli": lambda x: (x * 0,),  # type: ignore[operator]
 }
 
+
+#: whose names the results have, where that is not `names=`
+_RULES = {
+    "rand_like": "keep",
+    "randn_like": "keep",
+    "randint_like": "keep",
+    "normal": "unify",
+    "bernoulli": "keep",
+}
 
 _NO_SORT = "its keys are drawn on the device and sorted on the host: no sort kernel yet"
 
@@ -545,6 +559,8 @@ for _call in (
             why="drawn at random",
             in_place=False,
             samples=_samples(_call.__name__),
+            names=_RULES.get(_call.__name__, "given"),
             host=_NO_SORT if _call is randperm else "",
-        )
+        ),
+        boundary.guard(_call.__name__, _call, _RULES.get(_call.__name__, "given")),
     )

@@ -1,4 +1,4 @@
-"""What a tensor is besides its data: dtype, shape, strides, device, interned.
+"""What a tensor is besides its data: dtype, shape, strides, device, names, interned.
 
 Two tensors of the same dtype and layout share one `Spec` object, so that everything
 worked out for a combination of operands (dtypes, broadcasting, the kernel to call)
@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import device_memory, devices, storage
-from .dtypes import dtype
+from .dtypes import dtype, float16
+from .errors import DTypeError, message
 from .layout import Size, contiguous_strides, extent, is_contiguous, numel
 
 
@@ -23,6 +24,7 @@ class Spec:
         "shape",
         "strides",
         "device",
+        "names",
         "numel",
         "ndim",
         "itemsize",
@@ -36,6 +38,7 @@ class Spec:
     shape: Size
     strides: tuple[int, ...]
     device: devices.device
+    names: tuple[str | None, ...] | None  # None where no dim has one
     numel: int
     ndim: int
     itemsize: int
@@ -45,7 +48,9 @@ class Spec:
     extra: dict[Any, Any]  # what others have worked out for this layout
 
     def __repr__(self) -> str:
-        return f"Spec({self.dtype}, {tuple(self.shape)}, {self.strides}, {self.device})"
+        names = f", {self.names}" if self.names else ""
+        shape = tuple(self.shape)
+        return f"Spec({self.dtype}, {shape}, {self.strides}, {self.device}{names})"
 
 
 _specs: dict[tuple[Any, ...], Spec] = {}
@@ -58,16 +63,32 @@ def spec(
     shape: tuple[int, ...],
     strides: tuple[int, ...],
     device: devices.device = devices.CPU,
+    names: tuple[str | None, ...] | None = None,
 ) -> Spec:
-    """Return the spec of these values, the same object each time."""
-    key = (kind, shape, strides, device)
+    """Return the spec of these values, the same object each time.
+
+    `names` has a name, or None, for each dim, and one that is not None.
+    """
+    key: tuple[Any, ...] = (kind, shape, strides, device)
+    if names is not None:
+        key = (*key, names)
     found = _specs.get(key)
     if found is None:
+        if kind is float16 and device is not devices.CPU:
+            raise DTypeError(
+                message(
+                    "float16",
+                    f"a tensor on {device}",
+                    "one in host memory",
+                    "Cast it with .float() before it moves.",
+                )
+            )
         found = Spec()
         found.dtype = kind
         found.shape = Size(shape)
         found.strides = tuple(strides)
         found.device = device
+        found.names = names
         found.numel = numel(shape)
         found.ndim = len(shape)
         found.itemsize = kind.itemsize

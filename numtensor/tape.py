@@ -464,6 +464,8 @@ def _hooked(hook: Callable[[Tensor], Any], grad: Tensor) -> Tensor:
                 "hooks must return a Tensor or None.",
             )
         )
+    if changed._spec.names is not None:
+        changed = changed.rename(None)
     if changed._spec.shape != grad._spec.shape:
         raise ShapeError(
             message(

@@ -228,6 +228,10 @@ class Taped:
         if gradient is None and self._requires_grad and self._spec.numel == 1:
             roots: Any = ((self, self.unit_cotangent()),)  # as make_roots would
         else:
+            if gradient is not None and gradient._spec.names is not None:
+                from .names.grads import unnamed
+
+                gradient = unnamed("backward", gradient, self)  # type: ignore
             roots = make_roots((self,), (gradient,))
         run_backward(
             roots,

@@ -19,7 +19,7 @@ from .devices import CPU
 from .devices import device as Device
 from .dtypes import FLOAT, dtype
 from .errors import AutogradError, HostOnlyError, ShapeError, message
-from .layout import Size
+from .layout import Size, extent
 from .storage import ReadOnlyStorage
 from .taped import Taped
 
@@ -107,6 +107,19 @@ class Tensor(Taped):
     def is_cuda(self) -> bool:
         """Whether the memory is a GPU's."""
         return self._spec.device.type == "cuda"
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """The name of each dimension, None for those that have none."""
+        return self._spec.names or (None,) * self._spec.ndim
+
+    @names.setter
+    def names(self, names: Any) -> None:
+        self.rename_(*([None] if names is None else names))
+
+    def has_names(self) -> bool:
+        """Return whether some dimension has a name."""
+        return self._spec.names is not None
 
     def dim(self) -> int:
         """Return the number of dimensions."""
@@ -230,6 +243,8 @@ class Tensor(Taped):
             )
         if self._spec.device is not CPU:
             return transfer.values(self).item()
+        if self._spec.dtype is dtypes.float16:  # ctypes has none
+            return self._array().item()
         return _C_TYPES[self._spec.dtype.name].from_address(self._pointer).value
 
     def tolist(self) -> Any:
@@ -238,7 +253,18 @@ class Tensor(Taped):
 
     def _array(self) -> np.ndarray:
         """Return an ndarray over the same host memory, whatever the tape says."""
-        return np.asarray(_Exposed(self))
+        found = self._spec
+        known = found.extra.get("window")
+        if known is None:
+            known = window(found.dtype, tuple(found.shape), found.strides)
+            found.extra["window"] = known
+        at, shape, kind, strides = known
+        held = at(self._pointer)
+        held.storage = storage = self._storage  # the ndarray holds it: memory stays
+        array: np.ndarray = np.ndarray(shape, kind, held, 0, strides)
+        if type(storage) is ReadOnlyStorage:
+            array.flags.writeable = False
+        return array
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """Return an ndarray that shares the memory.
@@ -352,6 +378,7 @@ class Tensor(Taped):
             requires_grad=self._requires_grad,
             grad_fn=node.name() if node is not None else None,
             device=str(found.device),
+            names=found.names,
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -381,7 +408,8 @@ class Tensor(Taped):
         # a copy: pickle asks when it pleases
         array = np.array(transfer.values(self))
         grad = self._requires_grad and self._node is None
-        return (from_pickle, (array, grad, str(self._spec.device)))
+        place = str(self._spec.device)
+        return (from_pickle, (array, grad, place, self._spec.names))
 
 
 #: reads one element where it lies; an ndarray over it costs ten times as much
@@ -403,27 +431,19 @@ _LEGACY = {
     "int16": "ShortTensor",
     "int32": "IntTensor",
     "int64": "LongTensor",
+    "float16": "HalfTensor",
     "float32": "FloatTensor",
     "float64": "DoubleTensor",
 }
 
 
-class _Exposed:
-    """Shows a tensor's memory to NumPy; the ndarray holds it, so memory stays."""
-
-    __slots__ = ("__array_interface__", "storage")
-
-    def __init__(self, tensor: Tensor) -> None:
-        found = tensor._spec
-        size = found.itemsize
-        self.storage = tensor._storage
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": tuple(found.shape),
-            "typestr": found.dtype.numpy.str,
-            "strides": tuple(s * size for s in found.strides),
-            "data": (tensor._pointer, type(self.storage) is ReadOnlyStorage),
-        }
+def window(kind: dtype, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """Return what makes an ndarray over memory of this layout, but for its address:
+    `np.ndarray(shape, dtype, at(address), 0, strides)` of the four returned as (at,
+    shape, dtype, strides)."""
+    size = kind.itemsize
+    held = ctypes.c_char * (extent(shape, strides) * size)
+    return held.from_address, shape, kind.numpy, tuple([s * size for s in strides])
 
 
 def _take(target: Tensor, source: Tensor) -> None:
@@ -434,3 +454,7 @@ def _take(target: Tensor, source: Tensor) -> None:
     target._requires_grad = False
     target._grad = target._node = target._base = target._extra = None
     target._output = 0
+    if source._spec.names is not None:
+        from .names.tensors import classify
+
+        classify(target)

@@ -22,7 +22,7 @@ from .dlpack import to_dlpack
 from .dtypes import FLOAT
 from .dtypes import find as find_dtype
 from .kernels import compiler
-from .ops.registry import TABLE, Declared
+from .ops.registry import Declared, everything
 from .tensor import Tensor
 
 #: what every program needs, whatever its operators
@@ -59,7 +59,7 @@ def jobs(only: str = "*", wide: bool = False) -> list[Job]:
     float32, and float64 with `wide`; operators on integers come in int64.
     """
     found = [Job(SHARED, "float32")]
-    for declared in TABLE.values():
+    for declared in everything().values():
         if not fnmatch.fnmatch(declared.name, only):
             continue
         if declared.dtypes.startswith("integer"):
@@ -79,7 +79,7 @@ def run(job: Job) -> Report:
         if job.name == SHARED:
             _shared()
         else:
-            declared = TABLE[job.name]
+            declared = everything()[job.name]
             for call, args, keywords in calls(declared, job.dtype):
                 differentiate(declared, call, args, keywords)
     except Exception as fault:

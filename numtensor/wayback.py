@@ -29,8 +29,14 @@ _new: Any = object.__new__
 NAMES = ("x", "y", "z", "w", "v", "u")
 
 
-def record(op: Elementwise, plan: Plan, result: Tensor, args: Sequence[Any]) -> None:
-    """Put the call on the tape."""
+def record(
+    op: Elementwise,
+    plan: Plan,
+    result: Tensor,
+    args: Sequence[Any],
+    kind: Any = None,
+) -> None:
+    """Put the call on the tape, as an `ElementwiseNode` or a `kind` of it."""
     mask = 0
     edges: tuple[Any, ...] = ()
     for k in plan.tensors:
@@ -49,7 +55,7 @@ def record(op: Elementwise, plan: Plan, result: Tensor, args: Sequence[Any]) -> 
     way = plan.ways_back.get(mask)
     if way is None:
         way = plan.ways_back[mask] = WayBack(op, plan, mask)
-    node = _new(ElementwiseNode)
+    node = _new(kind or ElementwiseNode)
     node.way = way
     node.hooks = None
     node.edges = edges

@@ -34,6 +34,7 @@ if not _gpus():
 import laws  # noqa: E402
 
 import numtensor as nt  # noqa: E402
+import numtensor.nn  # noqa: E402  declares the operators of its functions
 from numtensor import printing  # noqa: E402
 
 SEED = 20240501

@@ -12,12 +12,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from numtensor import cuda_check, warmup
 from numtensor.kernels.cuda import check
 from numtensor.kernels.cuda.check import Operand, Traffic, Usage
-from numtensor.ops.registry import TABLE
+from numtensor.ops.registry import everything
 
 can_compile = pytest.mark.skipif(
     importlib.util.find_spec("numba_cuda") is None or check.ptxas() is None,
@@ -260,7 +261,9 @@ def test_capability():
 class TestJobs:
     def test_come_from_the_table(self):
         names = {job.name for job in cuda_check.jobs()}
-        assert names == {*TABLE, cuda_check.COPIES, cuda_check.FILLS}
+        others = {cuda_check.COPIES, cuda_check.FILLS, cuda_check.STEPS}
+        assert names == {*everything(), *others}
+        assert "nn.functional.relu" in names
 
     def test_dtypes(self):
         kinds = [job.dtype for job in cuda_check.jobs("exp")]
@@ -273,6 +276,48 @@ class TestJobs:
             j for j in cuda_check.jobs() if j.name == "add"
         ]
         assert warmup.Job("log1p", "float32") in cuda_check.jobs("log*")
+
+
+def test_the_host_reads_zeros_or_ones():
+    recorder = cuda_check._Answering()
+    counts, marks = np.full(3, 7), np.full(1, 7, np.uint8)
+    for truth in (False, True):
+        recorder.truth = truth
+        for array in (counts, marks):
+            recorder.download(0, array.ctypes.data, 0, array.nbytes, None, True)
+            assert (array == truth).all()
+
+
+_WITHOUT_KERNELS = """
+from numtensor import cuda_check
+from numtensor.ops.declare import composed
+from numtensor.ops.registry import everything
+
+def samples(make):
+    return [((make(2),), {})]
+
+composed("silent", samples=samples)(lambda x: x)
+composed("hosted", samples=samples)(lambda x: x)
+composed("wrong", samples=samples)(lambda x: x.no_such_method())
+everything()["hosted"].host = "few numbers"
+_, errors, reasons = cuda_check.record(
+    [*cuda_check.jobs("silent"), *cuda_check.jobs("hosted"), *cuda_check.jobs("wrong")]
+)
+print(*errors, *reasons, sep=chr(10))
+"""
+
+
+def test_no_job_is_skipped_without_a_word():
+    done = run("-c", _WITHOUT_KERNELS)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[:2] == [
+        "silent (float32) launches no kernel",
+        "silent (float64) launches no kernel",
+    ]
+    for k, kind in ((2, "float32"), (3, "float64")):
+        assert said[k].startswith(f"wrong ({kind}) cannot be called: AttributeError")
+    assert said[4:] == ["hosted: few numbers"]
 
 
 # What is printed

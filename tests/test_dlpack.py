@@ -37,7 +37,8 @@ INVALID = (
     "constructed a tensor from it once."
 )
 LIBRARY = "with its own library."
-ELEMENTS = f"expected one of {', '.join(DTYPES)}. Convert the array first, {LIBRARY}"
+NAMES = ", ".join((*DTYPES[:6], "float16", *DTYPES[6:]))
+ELEMENTS = f"expected one of {NAMES}. Convert the array first, {LIBRARY}"
 DEVICES = (
     "expected 1 (CPU), 2 (CUDA) or 3 (pinned host memory). Copy the array to one of "
     f"these first, {LIBRARY}"

@@ -59,7 +59,7 @@ def test_links(page):
 @each_page()
 def test_modules_named_in_pages_exist(page):
     text = page.read_text(encoding="utf-8")
-    folders = (ROOT, ROOT / "numtensor", ROOT / "docs")
+    folders = (ROOT, ROOT / "numtensor", ROOT / "docs", ROOT / "numtensor" / "nn")
     for name in re.findall(r"`([\w/.]+(?:\.py|/))`", text):
         found = any((folder / name).exists() for folder in folders)
         kernel = re.search(r"_[0-9a-f]{16}\.py$", name)

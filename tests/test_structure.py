@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 #: sources that Numba itself reads
 READ_BY_NUMBA = {
+    "numtensor.kernels.blas_words",
     "numtensor.kernels.capsules",
     "numtensor.kernels.lang",
     "numtensor.kernels.runners",
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "modes": {"errors"},
     "tape": {"errors", "layout", "modes"},
     "device_memory": {"devices", "errors", "kernels", "storage"},
-    "spec": {"device_memory", "devices", "dtypes", "layout", "storage"},
+    "spec": {"device_memory", "devices", "dtypes", "errors", "layout", "storage"},
     "launch_parts": {"kernels", "layout", "storage"},
     "launch_cpu": {"kernels", "launch_parts", "layout"},
     "device_tables": {"device_memory", "devices", "kernels"},

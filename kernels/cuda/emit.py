@@ -18,6 +18,7 @@ nothing, and imports neither Numba nor LLVM.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..expr import FLOATS, Expr, Printer
@@ -156,6 +157,8 @@ def _vector_loop(
 
 #: functions of libdevice that hold a loop
 _LOOPS = {"pow", "fmod"}
+#: calls of libdevice's longest functions, and the lines that each of them is worth
+_LONGEST, _LONGEST_LINES = re.compile(r"\berfc?\("), 60
 #: lines of all elements of a vector that NVVM still unrolls
 _MOST_LINES = 480
 
@@ -169,7 +172,8 @@ def _vectors(nest: Nest, width: int) -> str:
     """
     body = Source()
     print_body(body, {}, [("{}", s.value) for s in nest.stores])
-    lines = len(body.lines) * width
+    long = sum(len(_LONGEST.findall(line)) for line in body.lines)
+    lines = (len(body.lines) + _LONGEST_LINES * long) * width
     if lines > _MOST_LINES and not any(s.value.dtype in FLOATS for s in nest.stores):
         return "none"
     return "lanes" if lines > _MOST_LINES or body.calls & _LOOPS else "loop"

@@ -17,6 +17,7 @@ import numpy as np
 from numba.cuda.simulator import kernel as _simulator
 from numba.cuda.simulator import kernelapi
 
+from . import driver
 from .geometry import SIMULATED
 
 BLOCK, WARP = SIMULATED.block, SIMULATED.warp
@@ -76,6 +77,17 @@ class Pointer:
 
 def bools(pointer):
     return pointer
+
+
+def _memory_at(dtype: str):
+    def at(address):
+        place = int(address)
+        return Pointer(dtype, place, driver.current().reach(place))
+
+    return at
+
+
+float32_at, float64_at = _memory_at("float32"), _memory_at("float64")
 
 
 exp, exp2, expm1 = np.exp, np.exp2, np.expm1

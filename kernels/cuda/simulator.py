@@ -106,6 +106,7 @@ class Simulator:
         self._kernels: dict[str, _Kernel] = {}
         # the simulator knows one launch at a time; a finalizer may run inside another
         self._running = threading.RLock()
+        self._on = 0  # the device of the launch
         self._lock = threading.RLock()
 
     def count(self) -> int:
@@ -162,6 +163,10 @@ class Simulator:
                 f"address {address:#x} of device {owner} is used on device {device}"
             )
         return end - address
+
+    def reach(self, address: int) -> int:
+        """Return how many bytes the kernel that runs may use from an address on."""
+        return self._room(address, self._on)
 
     def _end(self, address: int) -> tuple[int, int] | None:
         """Return the end of the allocation around an address, and its device."""
@@ -277,6 +282,7 @@ class Simulator:
         with self._running:
             before = sys.getswitchinterval()
             sys.setswitchinterval(_SWITCH_SECONDS)
+            self._on = index
             try:
                 kernel.call[grid, block](*given)
             finally:

@@ -266,6 +266,23 @@ class _BoolsModel(core_models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.IntType(8).as_pointer())
 
 
+def _memory_at(dtype):
+    @intrinsic
+    def at(typingctx, address):
+        kind = types.CPointer(dtype)
+
+        def codegen(context, builder, sig, values):
+            return builder.inttoptr(values[0], context.get_value_type(kind))
+
+        return signature(kind, types.int64), codegen
+
+    return at
+
+
+# memory whose address a table holds
+float32_at, float64_at = _memory_at(float32), _memory_at(float64)
+
+
 @intrinsic
 def bools(typingctx, pointer):
     """See bytes as bool."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from ..errors import AutogradError, ShapeError, message
 from ..memory import empty
+from ..names import bare
 from ..spec import Spec, contiguous_spec
 from ..tape import FunctionNode, Node, edge, grad_mode, grads_recorded, next_sequence
 from ..tensor import Tensor
@@ -176,7 +177,7 @@ class FunctionCtx(Node):
             grad = grad.sum_to_size(wanted.shape)
         if grad.dtype is not wanted.dtype:
             grad = grad.to(wanted.dtype)
-        return grad
+        return bare(grad)
 
     def release(self) -> None:
         super().release()

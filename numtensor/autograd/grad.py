@@ -10,6 +10,8 @@ from typing import Any
 
 from ..errors import AutogradError, message
 from ..memory import empty
+from ..names import named
+from ..names.grads import unnamed
 from ..spec import contiguous_spec
 from ..tape import edge, make_roots, run_backward
 from ..tensor import Tensor
@@ -110,6 +112,8 @@ def grad(
                     "behavior.",
                 )
             )
+        if result is not None and source._spec.names is not None:
+            result = named(result, source._spec.names)
         results.append(result)
     return tuple(results)
 
@@ -180,4 +184,7 @@ def _roots(op: str, outputs: Any, given: Any) -> list[tuple[Tensor, Tensor]]:
                     f"{type(grad).__name__}.",
                 )
             )
-    return make_roots(tensors, grads)
+    return make_roots(
+        tensors,
+        [unnamed(op, g, of) for g, of in zip(grads, tensors, strict=True)],
+    )

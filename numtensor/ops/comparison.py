@@ -132,7 +132,7 @@ signbit = _test(
 )  # fmt: skip
 
 
-@composed("isclose", differentiable=False, why=_BOOL)
+@composed("isclose", differentiable=False, why=_BOOL, names="unify")
 def isclose(
     input: Tensor,
     other: Tensor,
@@ -159,7 +159,7 @@ def isclose(
     return close
 
 
-@composed("allclose", differentiable=False, why=_BOOL)
+@composed("allclose", differentiable=False, why=_BOOL, names="unify")
 def allclose(
     input: Tensor,
     other: Tensor,
@@ -171,7 +171,7 @@ def allclose(
     return bool(function("all")(isclose(input, other, rtol, atol, equal_nan)))
 
 
-@composed("equal", differentiable=False, why=_BOOL)
+@composed("equal", differentiable=False, why=_BOOL, names="unify")
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both tensors have one shape and the same elements."""
     if input.shape != other.shape:

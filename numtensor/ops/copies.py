@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,7 @@ preserve_format = _Format("preserve_format")
     "clone",
     kind="copy",
     samples=lambda make: [((make(2, 3),), {}), ((make(3, 2).t(),), {})],
+    names="keep",
 )
 def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     """Return a copy with its own memory; gradients flow back through it."""
@@ -110,7 +111,12 @@ def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     return copy_into(input, made, "CloneBackward0")
 
 
-@composed("contiguous", kind="copy", samples=lambda make: [((make(3, 2).t(),), {})])
+@composed(
+    "contiguous",
+    kind="copy",
+    samples=lambda make: [((make(3, 2).t(),), {})],
+    names="keep",
+)
 def contiguous(input: Tensor, memory_format: Any = contiguous_format) -> Tensor:
     """Return the tensor itself if it is contiguous, else a contiguous copy."""
     if input._spec.contiguous:
@@ -159,6 +165,8 @@ def _to(
         if memory_format is contiguous_format and not found.contiguous:
             return clone(self, memory_format=contiguous_format)
         return clone(self) if copy else self
+    if grad_mode.enabled and self.requires_grad:
+        dtypes.check_computes("gradient", wanted)
     made = empty(preserved(found, wanted))
     return copy_into(self, made, "ToCopyBackward0")
 
@@ -194,6 +202,7 @@ for _name, _kind in (
     ("short", dtypes.int16),
     ("int", dtypes.int32),
     ("long", dtypes.int64),
+    ("half", dtypes.float16),
     ("float", dtypes.float32),
     ("double", dtypes.float64),
 ):
@@ -302,6 +311,7 @@ _RANGES = {
         for name in ("int8", "int16", "int32", "int64")
     },
     "uint8": (-255, 255),
+    "float16": (-65504.0, 65504.0),
     "float32": (-float(np.finfo("float32").max), float(np.finfo("float32").max)),
     "float64": (-math.inf, math.inf),
 }
@@ -366,3 +376,14 @@ def _unit_cotangent(self: Tensor) -> Tensor:
 
 
 attach("unit_cotangent", _unit_cotangent)
+
+
+def new_empty_strided(
+    self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: Any = None
+) -> Tensor:
+    """Return an uninitialised tensor of this dtype with given strides."""
+    kind = self.dtype if dtype is None else dtypes.find(dtype)
+    return empty(spec(kind, tuple(size), tuple(stride), self._spec.device))
+
+
+attach("new_empty_strided", new_empty_strided)

@@ -12,6 +12,7 @@ from typing import Any
 from .. import fastcall
 from ..dtypes import find as find_dtype
 from ..elementwise import Elementwise
+from ..names import boundary
 from ..reduce import Reduction
 from ..tensor import Tensor
 from .registry import ROOMS, Declared, register
@@ -81,9 +82,9 @@ def elementwise(
     )  # fmt: skip
     if method and not room:
         for n in (name, *aliases):
-            attach(n, call)
+            attach(n, call, "own")
             if in_place:
-                attach(f"{n}_", _in_place(operator, n, call))
+                attach(f"{n}_", _in_place(operator, n, call), "own")
     if symbol:
         _symbols(operator, symbol, in_place)
     return call
@@ -124,11 +125,17 @@ def _in_place(operator: Elementwise, name: str, public: Callable[..., Any]) -> A
     return call
 
 
-def attach(name: str, method: Callable[..., Any]) -> None:
-    """Make `method` a method of Tensor. Raises: ValueError, the name is taken."""
+def attach(name: str, method: Callable[..., Any], names: Any = None) -> None:
+    """Make `method` a method of Tensor, and of tensors with names by their rule.
+
+    `names`: as for `composed`; "own" if the method itself knows names, or needs none.
+    Without it the rule is what `names.rules` says of methods.
+    Raises: ValueError, the name is taken.
+    """
     if name in Tensor.__dict__:
         raise ValueError(f"Tensor.{name} is declared twice")
     setattr(Tensor, name, method)
+    boundary.override(name, method, names)
 
 
 def room(name: str) -> dict[str, Callable[..., Any]]:
@@ -148,12 +155,12 @@ def _symbols(operator: Elementwise, symbol: str, in_place: bool) -> None:
         return NotImplemented
 
     forward = fastcall.binary(operator, other_operand)
-    attach(f"__{symbol}__", forward)
+    attach(f"__{symbol}__", forward, "own")
 
     if symbol not in ("lt", "le", "gt", "ge", "eq", "ne"):
-        attach(f"__r{symbol}__", fastcall.reflected(operator, general))
+        attach(f"__r{symbol}__", fastcall.reflected(operator, general), "own")
         if in_place:
-            attach(f"__i{symbol}__", fastcall.augmented(operator))
+            attach(f"__i{symbol}__", fastcall.augmented(operator), "own")
 
 
 def reduction(
@@ -209,7 +216,7 @@ def reduction(
             names="reduce",
         )
     )  # fmt: skip
-    attach(name, call)
+    attach(name, call, "own")
     return call
 
 
@@ -236,16 +243,19 @@ def composed(
     """
 
     def enter(call: Callable[..., Any]) -> Callable[..., Any]:
+        public = boundary.guard(name, call, names)
         register(
             Declared(
                 name, kind, call, None, reference, domain,
                 differentiable=differentiable, why=why, dtypes=dtypes, in_place=False,
                 samples=samples, aliases=aliases, names=names, room=room,
-            )
+            ),
+            public,
         )  # fmt: skip
         if method and not room:
             for n in (name, *aliases):
-                attach(n, call)
-        return call
+                attach(n, public if boundary.takes_more(call) else call, names)
+        # modules call the functions of `nn` on what users give them
+        return public if room else call
 
     return enter

@@ -58,7 +58,7 @@ _same("sgn", "sign")
 
 def positive(input: Tensor) -> Tensor:
     """Return the tensor itself."""
-    return +input
+    return input
 
 
 def isposinf(input: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import AutogradError, message
+from ..names import rules, whole
 from ..tape import grad_mode
 from ..tensor import Tensor
 from . import views
 from .declare import attach
 
 
-def _becomes(name: str, view: Callable[..., Tensor]) -> None:
+def _becomes(name: str, view: Callable[..., Tensor], names: rules.Rule) -> None:
     def call(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
         if grad_mode.enabled and self._node is None and self._requires_grad:
             raise AutogradError(
@@ -32,15 +33,15 @@ def _becomes(name: str, view: Callable[..., Tensor]) -> None:
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"Make the tensor its own `{name[:-1]}`, and return it."
-    attach(name, call)
+    attach(name, call, whole.becomes(view, names))
 
 
-for _name, _view in (
-    ("unsqueeze_", views.unsqueeze),
-    ("squeeze_", views.squeeze),
-    ("transpose_", views.transpose),
-    ("swapaxes_", views.transpose),
-    ("swapdims_", views.transpose),
-    ("t_", views.t),
+for _name, _view, _names in (
+    ("unsqueeze_", views.unsqueeze, rules.unsqueeze),
+    ("squeeze_", views.squeeze, rules.squeeze),
+    ("transpose_", views.transpose, rules.transpose),
+    ("swapaxes_", views.transpose, rules.transpose),
+    ("swapdims_", views.transpose, rules.transpose),
+    ("t_", views.t, rules.reverse),
 ):
-    _becomes(_name, _view)
+    _becomes(_name, _view, _names)

@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes, layout
 from ..errors import ShapeError, message, mixed_devices
 from ..memory import empty
+from ..names import rules, whole
 from ..spec import contiguous_spec
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
@@ -47,6 +48,7 @@ def _tensors(op: str, tensors: Any) -> list[Tensor]:
         (([make(2, 3), make(1, 3)],), {}),
         (([make(2, 3), make(2, 2)], 1), {}),
     ],
+    names=rules.cat,
 )
 def cat(
     tensors: Sequence[Tensor],
@@ -143,6 +145,7 @@ def cat(
         (([make(2, 3), make(2, 3)],), {}),
         (([make(2), make(2)], 1), {}),
     ],
+    names=whole.stack,
 )
 def stack(
     tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Matrix products: on the CPU by NumPy's BLAS, on a GPU by a kernel of our own."""
+"""Matrix products; `products` knows how they are computed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, launch
-from ..devices import CPU
+from .. import dtypes
 from ..errors import DTypeError, ShapeError, message, mixed_devices
-from ..layout import broadcast_shapes, expand_strides
+from ..layout import broadcast_shapes
 from ..memory import empty
-from ..spec import contiguous_spec
-from ..tape import FunctionNode, edge, grad_mode
+from ..names import rules
+from ..tape import grad_mode
 from ..tensor import Tensor
 from .declare import attach, composed
-from .views import mT, reshape, unsqueeze
+from .products import Plan, as_matrices, plan_of, plans, record
+from .views import unsqueeze
 
 
 def _checked(op: str, a: Any, b: Any) -> None:
@@ -28,6 +28,7 @@ def _checked(op: str, a: Any, b: Any) -> None:
             )
     if a._spec.device is not b._spec.device:
         raise mixed_devices(op, a.device, b.device)
+    dtypes.check_computes(op, a.dtype, b.dtype)
     if a.dtype is not b.dtype:
         raise DTypeError(
             message(
@@ -46,68 +47,38 @@ def _c_name(kind: dtypes.dtype) -> str:
     )
 
 
-def _multiply(a: Tensor, b: Tensor, shape: tuple[int, ...]) -> Tensor:
-    made = empty(contiguous_spec(a.dtype, shape, a._spec.device))
-    if not made._spec.numel:
-        return made
-    if made._spec.device is not CPU:
-        return _multiply_on_device(a, b, made)
-    x, y = a._array(), b._array()
-    if a.dtype is dtypes.bool_:
-        made._array()[...] = np.matmul(x.astype(np.int64), y.astype(np.int64)) != 0
-    else:
-        np.matmul(x, y, out=made._array())
-    return made
+def _multiply(a: Tensor, b: Tensor) -> Tensor:
+    """Return the product of operands that have been checked; nothing is recorded."""
+    return plan_of(a._spec, b._spec)(a, b)
 
 
-_launches: dict[Any, Any] = {}
-
-
-def _multiply_on_device(a: Tensor, b: Tensor, made: Tensor) -> Tensor:
-    """Multiply by a CUDA kernel, which takes any strides."""
-    key = (a._spec, b._spec)
-    call = _launches.get(key)
-    if call is None:
-        if len(_launches) > 4000:
-            _launches.clear()
-        batch = tuple(made.shape[:-2])
-
-        def strides(x: Tensor) -> tuple[int, ...]:
-            found = x._spec
-            outer = expand_strides(found.shape[:-2], found.strides[:-2], batch)
-            return tuple(outer) + found.strides[-2:]
-
-        sizes = (a.shape[-2], b.shape[-1], a.shape[-1])
-        call = _launches[key] = launch.matmul(
-            sizes, a.dtype.name, batch, strides(a), strides(b), made._spec.device
+def _planned(input: Any, other: Any) -> Plan:
+    """Check the operands, and return the plan of their product."""
+    _checked("matmul", input, other)
+    a, b = input._spec, other._spec
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(
+            message(
+                "matmul",
+                f"a {a.ndim}-d and a {b.ndim}-d tensor",
+                "at least one dim each",
+                "both arguments to matmul need to be at least 1D. Use a * b.",
+            )
         )
-    call.run(call.kernel, call.n, made._pointer, a._pointer, b._pointer, call.table)
-    return made
-
-
-def _product(a: Tensor, b: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
-    """Multiply (*, n, k) by (*, k, m); the batch dims broadcast."""
-    made = _multiply(a, b, shape)
-    if (
-        grad_mode.enabled
-        and made.is_floating_point()
-        and (a.requires_grad or b.requires_grad)
-    ):
-        need = a.requires_grad, b.requires_grad
-
-        def back(g: Tensor, *saved: Tensor) -> tuple[Tensor | None, Tensor | None]:
-            ga = gb = None
-            if need[0]:
-                ga = matmul(g, mT(saved[-1])).sum_to_size(a_shape)
-            if need[1]:
-                gb = matmul(mT(saved[0]), g).sum_to_size(b_shape)
-            return ga, gb
-
-        a_shape, b_shape = tuple(a.shape), tuple(b.shape)
-        saved = tuple(x for x, n in ((a, need[1]), (b, need[0])) if n)
-        made._node = FunctionNode(name, (edge(a), edge(b)), back, saved)
-        made._requires_grad = True
-    return made
+    (left, _), (right, _) = as_matrices(a, b)
+    if left[-1] != right[-2]:
+        hint = " Did you mean matmul(a, b.mT)?" if left[-1] == right[-1] else ""
+        raise ShapeError(
+            message(
+                "matmul",
+                f"a {tuple(a.shape)} and b {tuple(b.shape)}",
+                "a.shape[-1] == b.shape[-2]",
+                "mat1 and mat2 shapes cannot be multiplied "
+                f"({left[-2]}x{left[-1]} and {right[-2]}x{right[-1]}).{hint}",
+            )
+        )
+    broadcast_shapes("matmul", left[:-2], right[:-2])
+    return plan_of(a, b)
 
 
 @composed(
@@ -121,6 +92,7 @@ def _product(a: Tensor, b: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         ((make(2, 2, 3), make(3, 4)), {}),
         ((make(2, 1, 2, 3), make(3, 3, 2)), {}),
     ],
+    names=rules.matmul,
 )
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the matrix product; the leading dims of stacks of matrices broadcast.
@@ -132,53 +104,46 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     >>> nt.matmul(nt.ones(2, 3), nt.ones(3))
     tensor([3., 3.])
     """
-    _checked("matmul", input, other)
-    if input.ndim == 0 or other.ndim == 0:
-        raise ShapeError(
-            message(
-                "matmul",
-                f"a {input.ndim}-d and a {other.ndim}-d tensor",
-                "at least one dim each",
-                "both arguments to matmul need to be at least 1D. Use a * b.",
-            )
+    try:
+        plan = plans[input._spec, other._spec]
+    except (KeyError, AttributeError):
+        plan = _planned(input, other)
+    made = empty(plan.out)
+    if plan.run is None:
+        plan.into(made, input, other)
+    else:
+        plan.run(
+            plan.kernel, plan.n, made._pointer, input._pointer, other._pointer,
+            plan.table,
+        )  # fmt: skip
+    # a view may owe its history to its base: `record` looks it up
+    if (
+        (
+            input._requires_grad
+            or other._requires_grad
+            or input._base is not None
+            or other._base is not None
         )
-    a = unsqueeze(input, 0) if input.ndim == 1 else input
-    b = unsqueeze(other, 1) if other.ndim == 1 else other
-    if a.shape[-1] != b.shape[-2]:
-        hint = " Did you mean matmul(a, b.mT)?" if a.shape[-1] == b.shape[-1] else ""
-        raise ShapeError(
-            message(
-                "matmul",
-                f"a {tuple(input.shape)} and b {tuple(other.shape)}",
-                "a.shape[-1] == b.shape[-2]",
-                "mat1 and mat2 shapes cannot be multiplied "
-                f"({a.shape[-2]}x{a.shape[-1]} and {b.shape[-2]}x{b.shape[-1]}).{hint}",
-            )
-        )
-    batch = broadcast_shapes("matmul", tuple(a.shape[:-2]), tuple(b.shape[:-2]))
-    shape = (*batch, a.shape[-2], b.shape[-1])
-    name = "MmBackward0" if len(shape) == 2 else "BmmBackward0"
-    if input.ndim == 1 and other.ndim == 1:
-        name = "DotBackward0"
-    elif other.ndim == 1:
-        name = "MvBackward0"
-    result = _product(a, b, shape, name)
-    if input.ndim == 1:
-        result = reshape(result, (*shape[:-2], shape[-1]))
-        shape = (*shape[:-2], shape[-1])
-    if other.ndim == 1:
-        result = reshape(result, shape[:-1])
-    return result if out is None else out.copy_(result)
+        and plan.differentiable
+        and grad_mode.enabled
+    ):
+        record(plan, made, input, other)
+    return made if out is None else out.copy_(made)
 
 
-attach("__matmul__", lambda self, other: matmul(self, other))
+attach("__matmul__", matmul)
 attach("__rmatmul__", lambda self, other: matmul(other, self))
 
 
 def _ranked(name: str, ranks: tuple[int, int], doc: str, samples: Any) -> Any:
     def call(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-        _checked(name, input, mat2)
-        if (input.ndim, mat2.ndim) != ranks:
+        try:
+            known = (input._spec, mat2._spec) in plans
+        except AttributeError:
+            known = False
+        if not known:
+            _checked(name, input, mat2)
+        if (input._spec.ndim, mat2._spec.ndim) != ranks:
             raise ShapeError(
                 message(
                     name,
@@ -201,7 +166,9 @@ def _ranked(name: str, ranks: tuple[int, int], doc: str, samples: Any) -> Any:
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
-    return composed(name, samples=samples, reference=np.matmul)(call)
+    return composed(name, samples=samples, reference=np.matmul, names=rules.matmul)(
+        call
+    )
 
 
 mm = _ranked(
@@ -234,6 +201,7 @@ dot = _ranked(
     "outer",
     samples=lambda make: [((make(2), make(3)), {})],
     reference=np.outer,
+    names=rules.outer,
     aliases=("ger",),
 )
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
@@ -245,7 +213,11 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return unsqueeze(input, 1) * vec2
 
 
-@composed("addmm", samples=lambda make: [((make(2, 2), make(2, 3), make(3, 2)), {})])
+@composed(
+    "addmm",
+    samples=lambda make: [((make(2, 2), make(2, 3), make(3, 2)), {})],
+    names=rules.add_product,
+)
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:

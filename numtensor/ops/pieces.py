@@ -9,6 +9,7 @@ from ..elementwise import Plan
 from ..errors import ShapeError, message
 from ..memory import empty, view_as
 from ..memory import view as make_view
+from ..names import rules
 from ..spec import Spec, contiguous_spec, spec
 from ..tape import MultiNode, edge, grad_mode
 from ..tensor import Tensor
@@ -44,6 +45,7 @@ def _record_many(
     "unbind",
     kind="view",
     samples=lambda make: [((make(3, 2),), {}), ((make(2, 3), 1), {})],
+    names=rules.remove,
 )
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return a view per index of a dim, without that dim."""
@@ -105,6 +107,7 @@ def _stacked(grads: list[Tensor | None], part: Spec, dim: int) -> Tensor:
     "split",
     kind="view",
     samples=lambda make: [((make(5, 2), 2), {}), ((make(5, 2), [1, 4]), {})],
+    names="keep",
 )
 def split(
     tensor: Tensor, split_size_or_sections: Any, dim: int = 0
@@ -158,7 +161,9 @@ def split(
     return _many(tensor, geometries, "SplitBackward0", back)
 
 
-@composed("chunk", kind="view", samples=lambda make: [((make(5, 2), 2), {})])
+@composed(
+    "chunk", kind="view", samples=lambda make: [((make(5, 2), 2), {})], names="keep"
+)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Return at most `chunks` views of equal pieces of a dim."""
     if chunks < 1:

@@ -1,8 +1,9 @@
 """What a product of matrices works out once for each combination of layouts.
 
-Three ways lead to the result: a kernel by hand where the work is less than a call of
-BLAS costs, NumPy's BLAS, and on a device its product kernel. Gradients are products
-too, and are planned in the same way. Checks operands, and declares no operator.
+Several ways lead to the result: a kernel by hand where the work is less than a call of
+BLAS costs, the BLAS that NumPy brought, called directly where `launch_blas` can and
+else by way of NumPy, and on a device its product kernel. Gradients are products too,
+and are planned in the same way. Checks no operands, and declares no operator.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from .views import mT
 
 Shape = tuple[int, ...]
 
-#: products up to which a kernel by hand is faster than a call of BLAS
+#: products up to which a kernel by hand is faster than BLAS, called directly
+_TINY = 1_000
+#: the same where BLAS is called by way of NumPy
 SMALL = 32_768
 #: the same for each of a stack of matrices
 _SMALL_EACH = 4_096
@@ -61,9 +64,11 @@ class Product:
         if not out.numel:
             return
         if out.device is CPU:
-            self.call = _small(out.dtype, batch, sizes, a, b)
-            if self.call is None:
-                self.call = launch_blas.product(out.dtype.name, batch, sizes, a, b)
+            self.call = (
+                _small(out.dtype, batch, sizes, a, b, _TINY)
+                or launch_blas.product(out.dtype.name, batch, sizes, a, b)
+                or _small(out.dtype, batch, sizes, a, b, SMALL)
+            )
         else:
             self.call = launch.matmul(sizes, out.dtype.name, batch, a, b, out.device)
         if self.call is None:
@@ -94,7 +99,8 @@ class Product:
     def _by_blas(self, made: Any, a: Any, b: Any) -> None:
         if self.out.dtype is dtypes.bool_:
             made[...] = np.matmul(a.astype(np.int64), b.astype(np.int64)) != 0
-        else:
+            return
+        with np.errstate(all="ignore"):
             np.matmul(a, b, out=made)
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
@@ -105,14 +111,20 @@ class Product:
 
 
 def _small(
-    kind: dtypes.dtype, batch: Shape, sizes: tuple[int, int, int], a: Shape, b: Shape
+    kind: dtypes.dtype,
+    batch: Shape,
+    sizes: tuple[int, int, int],
+    a: Shape,
+    b: Shape,
+    most: int,
 ) -> Any:
-    """Plan a kernel by hand; None where BLAS is better."""
+    """Plan a kernel by hand; None where there is more to do than `most`."""
     n, m, k = sizes
     each, count = n * m * k, prod(batch)
     if not each or kind not in (dtypes.float32, dtypes.float64):
         return None
-    if each * count > SMALL and (count == 1 or each > _SMALL_EACH):
+    most = min(most, SMALL)
+    if each * count > most and (count == 1 or each > min(most // 2, _SMALL_EACH)):
         return None
     stack, steps = collapse(batch, [a[:-2], b[:-2]], reorder=False)
     if len(stack) > 1:

@@ -16,6 +16,7 @@ from ..kernels.expr import var as variable
 from ..kernels.loops import COMBINES
 from ..layout import normalize_dim, normalize_dims, numel
 from ..memory import empty
+from ..names import rules
 from ..reduce import Plan, expand_result, record
 from ..spec import Spec, contiguous_spec
 from ..tape import grad_mode
@@ -123,6 +124,7 @@ all = reduction(
     differentiable=False,
     why="integer result",
     reference=lambda x, dim=None: np.count_nonzero(x, axis=dim),
+    names="reduce",
 )
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """Return how many elements over `dim` are not 0, as int64."""
@@ -209,10 +211,12 @@ def _arg(name: str, largest: bool) -> Any:
 argmax = composed(
     "argmax", differentiable=False, why="integer result",
     reference=_along(np.argmax),
+    names="reduce",
 )(_arg("argmax", True))  # fmt: skip
 argmin = composed(
     "argmin", differentiable=False, why="integer result",
     reference=_along(np.argmin),
+    names="reduce",
 )(_arg("argmin", False))  # fmt: skip
 
 
@@ -316,10 +320,12 @@ def _hits(places: Tensor, size: int, dim: int) -> Tensor:
 max = composed(
     "max", reference=lambda x: np.max(x), kind="reduction_pair",
     samples=lambda make: [((make(3, 4),), {}), ((make(3, 4), 1), {})],
+    names=rules.extreme,
 )(_max("max", True, max_result))  # fmt: skip
 min = composed(
     "min", reference=lambda x: np.min(x), kind="reduction_pair",
     samples=lambda make: [((make(3, 4),), {}), ((make(3, 4), 1), {})],
+    names=rules.extreme,
 )(_max("min", False, min_result))  # fmt: skip
 
 
@@ -464,18 +470,22 @@ def _spread(name: str, operator: _Variance, with_mean: bool, kind: str) -> Any:
 var = composed(
     "var", kind="reduction", dtypes="float",
     reference=_along(partial(np.var, ddof=1)),
+    names="reduce",
 )(_spread("var", _var, False, "variance"))  # fmt: skip
 std = composed(
     "std", kind="reduction", dtypes="float",
     reference=_along(partial(np.std, ddof=1)),
+    names="reduce",
 )(_spread("std", _std, False, "standard deviation"))  # fmt: skip
 var_mean = composed(
     "var_mean", method=False, dtypes="float",
     samples=lambda make: [((make(3, 4), 1), {})],
+    names="reduce",
 )(_spread("var_mean", _var, True, "variance"))  # fmt: skip
 std_mean = composed(
     "std_mean", method=False, dtypes="float",
     samples=lambda make: [((make(3, 4), 1), {})],
+    names="reduce",
 )(_spread("std_mean", _std, True, "standard deviation"))  # fmt: skip
 
 

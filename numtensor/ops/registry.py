@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 
@@ -36,6 +37,7 @@ class Declared:
 
 TABLE: dict[str, Declared] = {}
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+PUBLIC: dict[str, Callable[..., Any]] = {}  # the same as users call them
 ROOMS: dict[str, dict[str, Callable[..., Any]]] = {}
 
 
@@ -44,10 +46,13 @@ def function(name: str) -> Callable[..., Any]:
     return FUNCTIONS[name]
 
 
-def register(declared: Declared) -> Callable[..., Any]:
+def register(
+    declared: Declared, public: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
     """Enter an operator; a name can be declared once.
 
-    Raises: ValueError, a name that is taken.
+    `public` is what users call, if that is not the operator itself. Raises:
+    ValueError, a name that is taken.
     """
     room = declared.room
     exported = ROOMS.setdefault(room, {}) if room else FUNCTIONS
@@ -55,7 +60,24 @@ def register(declared: Declared) -> Callable[..., Any]:
         if name in exported:
             raise ValueError(f"{name}: declared twice")
         exported[name] = declared.call
+        (exported if room else PUBLIC)[name] = public or declared.call
     if room:
         declared.name = f"{room}.{declared.name}"
     TABLE[declared.name] = declared
     return declared.call
+
+
+def publish(name: str, call: Callable[..., Any]) -> None:
+    """Export a function that is no operator of its own.
+
+    Raises: ValueError, a name that is taken.
+    """
+    if name in FUNCTIONS:
+        raise ValueError(f"{name}: declared twice")
+    FUNCTIONS[name] = PUBLIC[name] = call
+
+
+def everything() -> dict[str, Declared]:
+    """Return the whole table, with the operators of modules not imported yet."""
+    import_module("numtensor.nn.functional")
+    return TABLE

@@ -128,24 +128,21 @@ def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
 
 
 def _erfinv(x: Any) -> Any:
-    w = -m.log((1 - x) * (1 + x))
+    size = m.abs(x)
+    w = -m.log((1 - size) * (1 + size))
     near = m.where(w < 5, w, w * 0)
     far = m.where(w < 5, w * 0 + 5, w)
-    start = x * m.where(
+    y = size * m.where(
         w < 5, _polynomial(near - 2.5, _CENTRE), _polynomial(m.sqrt(far) - 3, _TAIL)
     )
-    y = start
     for _ in range(2):
         # erfc where erf is near 1, whose digits would cancel
-        miss = m.where(
-            m.abs(x) < 0.5,
-            m.erf(y) - x,
-            m.where(x > 0, (1 - x) - m.erfc(y), m.erfc(-y) - (1 + x)),
-        )
+        miss = m.where(size < 0.5, m.erf(y) - size, (1 - size) - m.erfc(y))
         step = miss / (m.exp(-y * y) * (2 / math.sqrt(math.pi)))
         y = y - step / (1 + y * step)
-    inside = m.where((x == 1) | (x == -1), x / (m.abs(x) * 0), m.where(x == 0, x, y))
-    return m.where(m.abs(x) > 1, (x - x) / (x - x), inside)
+    y = m.copysign(y, x)
+    inside = m.where(size == 1, x / (size * 0), m.where(x == 0, x, y))
+    return m.where(size > 1, (x - x) / (x - x), inside)
 
 
 def _erfinv_reference(x: Any) -> Any:

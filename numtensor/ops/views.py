@@ -16,10 +16,11 @@ from .. import dtypes, layout
 from ..dtypes import dtype
 from ..errors import DTypeError, ShapeError, message
 from ..memory import empty, result_of, view_as
+from ..names import rules, whole
 from ..spec import Spec, contiguous_spec, spec
 from ..tape import FunctionNode, edge, grad_mode, no_grad
 from ..tensor import Tensor
-from .copies import Back, clone, contiguous_format
+from .copies import Back, clone, contiguous_format, new_empty_strided
 from .declare import attach, composed
 from .registry import function
 
@@ -108,6 +109,7 @@ def _dims_given(dims: tuple[Any, ...]) -> tuple[int, ...]:
     kind="view",
     samples=lambda make: [((make(2, 3), 0, 1), {})],
     aliases=("swapaxes", "swapdims"),
+    names=rules.transpose,
 )
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Return a view with two dims exchanged.
@@ -125,7 +127,10 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 @composed(
-    "t", kind="view", samples=lambda make: [((make(2, 3),), {}), ((make(3),), {})]
+    "t",
+    kind="view",
+    samples=lambda make: [((make(2, 3),), {}), ((make(3),), {})],
+    names=rules.reverse,
 )
 def t(input: Tensor) -> Tensor:
     """Return a matrix transposed; vectors and 0-d tensors as they are.
@@ -150,7 +155,10 @@ def t(input: Tensor) -> Tensor:
 
 
 @composed(
-    "permute", kind="view", samples=lambda make: [((make(2, 3, 4), (2, 0, 1)), {})]
+    "permute",
+    kind="view",
+    samples=lambda make: [((make(2, 3, 4), (2, 0, 1)), {})],
+    names=rules.permute,
 )
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """Return a view with the dims in another order."""
@@ -168,6 +176,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     kind="view",
     samples=lambda make: [((make(2, 3, 4), 0, 2), {})],
     aliases=("moveaxis",),
+    names=rules.movedim,
 )
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Return a view with some dims moved to other places."""
@@ -269,6 +278,7 @@ attach("view_as", lambda self, other: _view(self, other.shape))
     "reshape",
     kind="view",
     samples=lambda make: [((make(2, 3), (3, 2)), {}), ((make(2, 3).t(), (6,)), {})],
+    names=rules.reshape,
 )
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """Return the elements in another shape: a view where possible, else a copy.
@@ -292,31 +302,59 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 attach("reshape_as", lambda self, other: reshape(self, other.shape))
 
 
-@composed("flatten", kind="view", samples=lambda make: [((make(2, 3, 4), 1), {})])
-def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Return the tensor with some neighbouring dims joined into one."""
+@composed(
+    "flatten",
+    kind="view",
+    samples=lambda make: [((make(2, 3, 4), 1), {})],
+    names=whole.flatten,
+)
+def flatten(
+    input: Tensor, start_dim: Any = 0, end_dim: Any = -1, out_dim: str | None = None
+) -> Tensor:
+    """Return the tensor with some neighbouring dims joined into one.
+
+    With named dims also `flatten(["H", "W"], "features")`.
+    """
+    if out_dim is not None or isinstance(start_dim, (tuple, list)):
+        return whole.flatten(flatten, input, start_dim, end_dim, out_dim)
     wanted = layout.flatten_shape(tuple(input._spec.shape), start_dim, end_dim)
     if wanted == input._spec.shape:
         return input
     return reshape(input, wanted)
 
 
-@composed("ravel", kind="view", samples=lambda make: [((make(2, 3),), {})])
+@composed(
+    "ravel",
+    kind="view",
+    samples=lambda make: [((make(2, 3),), {})],
+    names=rules.reshape,
+)
 def ravel(input: Tensor) -> Tensor:
     """Return the elements in one dim."""
     return reshape(input, (-1,))
 
 
 @composed(
-    "unflatten", kind="view", samples=lambda make: [((make(2, 6), 1, (2, 3)), {})]
+    "unflatten",
+    kind="view",
+    samples=lambda make: [((make(2, 6), 1, (2, 3)), {})],
+    names=whole.unflatten,
 )
-def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Return the tensor with one dim split into several."""
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+    """Return the tensor with one dim split into several.
+
+    `sizes`: one size may be -1; (name, size) pairs name the new dims as well.
+    """
+    if whole.named_sizes(sizes) is not None:
+        return whole.unflatten(unflatten, input, dim, sizes)
     return _view(input, layout.unflatten_shape(tuple(input._spec.shape), dim, sizes))
 
 
 @composed(
-    "expand_as", kind="view", samples=lambda make: [((make(1, 3), make(2, 3)), {})]
+    "expand_as",
+    kind="view",
+    samples=lambda make: [((make(1, 3), make(2, 3)), {})],
+    names="unify",
 )
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """Return `input.expand(other.shape)`."""
@@ -340,7 +378,12 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
 attach("expand", expand)
 
 
-@composed("broadcast_to", kind="view", samples=lambda make: [((make(3), (2, 3)), {})])
+@composed(
+    "broadcast_to",
+    kind="view",
+    samples=lambda make: [((make(3), (2, 3)), {})],
+    names=rules.expand,
+)
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     """Return a view broadcast to `size`."""
     return expand(input, size)
@@ -351,6 +394,7 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     kind="view",
     method=False,
     samples=lambda make: [((make(3), make(2, 1)), {})],
+    names="unify",
 )
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return views of all tensors broadcast to one shape."""
@@ -364,6 +408,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     "squeeze",
     kind="view",
     samples=lambda make: [((make(1, 3, 1),), {}), ((make(1, 3), 0), {})],
+    names=rules.squeeze,
 )
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Return a view without dims of size 1: all of them, or those in `dim`."""
@@ -380,6 +425,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     "unsqueeze",
     kind="view",
     samples=lambda make: [((make(3), 0), {}), ((make(3), -1), {})],
+    names=rules.unsqueeze,
 )
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """Return a view with a dim of size 1 put in."""
@@ -392,7 +438,12 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     )
 
 
-@composed("select", kind="view", samples=lambda make: [((make(3, 4), 1, -1), {})])
+@composed(
+    "select",
+    kind="view",
+    samples=lambda make: [((make(3, 4), 1, -1), {})],
+    names=rules.remove,
+)
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Return the view at one index of a dim, without that dim."""
     return viewed(
@@ -403,7 +454,12 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     )
 
 
-@composed("narrow", kind="view", samples=lambda make: [((make(5, 2), 0, 1, 3), {})])
+@composed(
+    "narrow",
+    kind="view",
+    samples=lambda make: [((make(5, 2), 0, 1, 3), {})],
+    names="keep",
+)
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return the view of `length` indices of a dim from `start` on."""
     return viewed(
@@ -418,6 +474,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     "diagonal",
     kind="view",
     samples=lambda make: [((make(3, 4),), {}), ((make(3, 4), 1), {})],
+    names=rules.diagonal,
 )
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return a view of a diagonal of two dims, as the last dim."""
@@ -454,7 +511,7 @@ def _as_strided(
     relative = offset - own
 
     def back(g: Tensor) -> tuple[Tensor]:
-        made = _new_empty_strided(g, before.shape, before.strides)
+        made = new_empty_strided(g, before.shape, before.strides)
         made.zero_()
         if _repeats(size, stride):
             return (_added_at(g, made, size, stride, relative),)
@@ -495,7 +552,7 @@ def _added_at(
             (edge(g),),
             lambda gg: (
                 _as_strided(
-                    _new_empty_strided(gg, found.shape, found.strides).copy_(gg),
+                    new_empty_strided(gg, found.shape, found.strides).copy_(gg),
                     size,
                     stride,
                     offset,
@@ -537,14 +594,3 @@ def _add_pieces(
 
 
 attach("as_strided", _as_strided)
-
-
-def _new_empty_strided(
-    self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: Any = None
-) -> Tensor:
-    """Return an uninitialised tensor of this dtype with given strides."""
-    kind = self.dtype if dtype is None else dtypes.find(dtype)
-    return empty(spec(kind, tuple(size), tuple(stride), self._spec.device))
-
-
-attach("new_empty_strided", _new_empty_strided)

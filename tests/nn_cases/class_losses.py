@@ -57,10 +57,8 @@ def of_classes(name):
             lambda lib, x, t: getattr(lib.nn.functional, name)(x * 2, t) * 3,
             SCORES, CLASSES,
         ),
-        Case(f"{name} of many", call(name), floats(70, 50), integers(50, 70)),
-        Case(
-            f"{name} of long rows", call(name), floats(3, 5000), given([4999, 0, 2500])
-        ),
+        Case(f"{name} of many", call(name), floats(40, 20), integers(20, 40)),
+        Case(f"{name} of long rows", call(name), floats(1, 2100), given([2099])),
         Case(
             f"{name} of bytes", call(name), SCORES,
             given(np.array([2, 0, 3], np.uint8)),
@@ -150,13 +148,6 @@ CASES = [
         for shape, dim in (
             ((), 0), ((4,), -1), ((2, 3), 0), ((2, 3), 1), ((2, 3, 2), 1),
         )
-    ),
-    *(
-        Case(
-            f"{name} of long rows", lambda lib, x, name=name: getattr(lib, name)(x, 1),
-            floats(2, 5000),
-        )
-        for name in ("softmax", "log_softmax", "logsumexp")
     ),
     *(
         Case(

@@ -63,11 +63,11 @@ CASES = [
         floats(3, 4, grad=False), F4, floats(4),
     ),
     Case(
-        "layer_norm of many", apply("layer_norm", SCALED, (40,)), floats(300, 40),
-        floats(40), floats(40),
+        "layer_norm of many", apply("layer_norm", SCALED, (20,)), floats(70, 20),
+        floats(20), floats(20),
     ),
     Case(
-        "layer_norm of long rows", apply("layer_norm", ("x",), (5000,)), floats(2, 5000)
+        "layer_norm of long rows", apply("layer_norm", ("x",), (2100,)), floats(1, 2100)
     ),
     Case(
         "layer_norm of nothing", apply("layer_norm", SCALED, (4,)), floats(0, 4), F4,
@@ -120,7 +120,7 @@ CASES = [
         lambda lib, x, w, b: lib.nn.functional.batch_norm(
             x, None, None, w, b, training=True
         ),
-        floats(70, 37), floats(37), floats(37),
+        floats(6, 150), floats(150), floats(150),
     ),
     Case(
         "batch_norm transposed",

@@ -30,7 +30,7 @@ from ...ops.arithmetic import mul
 from ...ops.copies import contiguous
 from ...ops.reductions import sum as sum_of
 from ...ops.registry import function
-from ...ops.softmax import log_softmax, not_floating, softmax
+from ...ops.softmax import LONGEST_ALONE, log_softmax, not_floating, softmax
 from ...ops.views import reshape, unsqueeze
 from ...spec import Spec, contiguous_spec
 from ...tape import _FREED, Node, edge, grad_mode
@@ -52,7 +52,7 @@ class _Plan:
     __slots__ = (
         "op", "dim", "n", "inner", "count", "ignore", "reduction", "weighted",
         "smoothing", "dtype", "on", "given", "losses", "result", "number", "check",
-        "weights", "forward", "both", "one", "back",
+        "weights", "forward", "both", "one", "back", "composed",
     )  # fmt: skip
 
     check: Any
@@ -97,6 +97,9 @@ class _Plan:
         self.number = contiguous_spec(kind, (), on)
         self.result = self.losses if reduction == "none" else self.number
         self.one = function("ones")((), dtype=kind, device=on)
+        # a thread would walk a long row alone
+        long = on is not CPU and self.inner == 1 and self.n > LONGEST_ALONE
+        self.composed = long and op == "cross_entropy" and not smoothing
         self.check = self.weights = self.forward = self.both = self.back = None
         if not self.count:
             return
@@ -245,6 +248,9 @@ def _loss(
         plan = _plans[key] = _Plan(
             op, x._spec, target._spec, of_weight, ignore, reduction, smoothing
         )
+    if plan.composed:
+        logs = log_softmax(x, plan.dim)
+        return _loss("nll_loss", logs, target, weight, ignore, reduction, 0.0)
     recorded = grad_mode.enabled and x.requires_grad
     source, classes, weights = x, target, weight
     if not x._spec.contiguous:

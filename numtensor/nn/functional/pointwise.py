@@ -130,6 +130,7 @@ class Pointwise:
         if reduction not in _KNOWN and divisor is None:
             raise unknown_reduction(self.name, reduction)
         given = [a._spec if isinstance(a, Tensor) else type(a) for a in args]
+        self.each.dtypes(given)  # refuses with these arguments, not the scaled ones
         op = self.scaled
         factor: float | None = divisor
         if divisor is None and reduction == "sum":

@@ -7,7 +7,6 @@ are buffers, so that they move with the module.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ...errors import ShapeError, message
 from ...tensor import Tensor
