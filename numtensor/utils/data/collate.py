@@ -43,7 +43,7 @@ def _like(data: Any, made: Any) -> Any:
 
 def default_collate(batch: Sequence[Any]) -> Any:
     """Return a batch of samples as one: tensors and numbers as tensors with a new
-    first dim, strings as a list, containers part by part.
+    first dim, strings as they are, containers part by part.
 
     Shapes: n samples of (*) -> (n, *). Raises: ShapeError, tensors of different shapes;
     TypeError, samples of a kind that makes no batch; RuntimeError, sequences of
@@ -51,7 +51,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
     >>> from numtensor.utils.data import default_collate
     >>> default_collate([(1, "a"), (2, "b")])
-    [tensor([1, 2]), ['a', 'b']]
+    [tensor([1, 2]), ('a', 'b')]
     """
     first = batch[0]
     if isinstance(first, Tensor):
