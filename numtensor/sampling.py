@@ -539,7 +539,7 @@ _RULES = {
     "bernoulli": "keep",
 }
 
-_NO_SORT = "its keys are drawn on the device and sorted on the host: no sort kernel yet"
+_NO_SORT = "its keys are drawn on the device and sorted on the host"
 
 
 def _samples(name: str) -> Callable[..., Any]:
