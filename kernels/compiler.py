@@ -336,10 +336,10 @@ def _launch_threads() -> None:
     """Start Numba's threads, which look for work a moment and then sleep.
 
     GNU's OpenMP lets them look for 15 ms, on cores that BLAS wants meanwhile: a small
-    convolution and its way back took 20 ms that take 3. 3000 looks are 0.1 ms, which
+    convolution and its way back took 20 ms that take 4. 10000 looks are 0.3 ms, which
     keeps the small kernels that follow each other as fast.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from numba.np.ufunc import parallel
 
     parallel._launch_threads()
