@@ -18,7 +18,7 @@ from benchmarks import programs, report, runner
 from benchmarks.workloads import FLAVOURS
 
 LIVE = {
-    "small": "benchmarks.workloads.networks",
+    "small": "benchmarks.workloads.small",
     "large": "benchmarks.workloads.large",
 }
 WHOLE: dict[str, tuple[Any, Any, Sequence[str]]] = {

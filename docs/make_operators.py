@@ -11,9 +11,8 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numtensor.nn  # noqa: F401  declares its functions
 from numtensor import Tensor
-from numtensor.ops.registry import TABLE, Declared
+from numtensor.ops.registry import Declared, everything
 
 PAGE = Path(__file__).with_name("operators.md")
 TITLES = {
@@ -38,15 +37,21 @@ Made by `python docs/make_operators.py` from the declarations in `numtensor/ops/
 from the factories; edit those.
 
 Each operator is a function, `nt.name(...)`. One marked `t.` is also a method of
-`Tensor`, and one marked `t._` has an in-place form, such as `t.exp_()`. Arguments are
-PyTorch's. Every operator runs on the CPU and on CUDA devices; the last column says
-where the host has a part in that.
+`Tensor`, and one marked `t._` has an in-place form, such as `t.exp_()`. Those of
+layers are in their module: `nt.nn.functional.name(...)`. Arguments are PyTorch's. Every
+operator runs on the CPU and on CUDA devices; the last column says where the host has a
+part in that.
 """
 
 
-def first_line(text: str | None) -> str:
-    """Return the first line of a docstring, fit for a table."""
-    return (text or "").strip().partition("\n")[0].replace("|", "\\|")
+def first_sentence(text: str | None) -> str:
+    """Return a docstring to the first line that ends a sentence, fit for a table."""
+    found: list[str] = []
+    for line in (text or "").strip().splitlines():
+        if not line.strip() or (found and found[-1].endswith((".", ":"))):
+            break
+        found.append(line.strip())
+    return " ".join(found).partition(" Raises:")[0].replace("|", "\\|")
 
 
 def row(declared: Declared) -> str:
@@ -66,7 +71,7 @@ def row(declared: Declared) -> str:
         " ".join(forms),
         dtypes,
         gradient,
-        first_line(declared.call.__doc__)
+        first_sentence(declared.call.__doc__)
         + (f" On CUDA, {declared.host}." if declared.host else ""),
     )
     return "| " + " | ".join(cells) + " |"
@@ -76,7 +81,7 @@ def page() -> str:
     """Return the text of the page."""
     lines = [HEADER]
     groups: dict[str, list[Declared]] = {}
-    for declared in TABLE.values():
+    for declared in everything().values():
         groups.setdefault(declared.kind, []).append(declared)
     for kind in sorted(groups, key=lambda k: [*TITLES, k].index(k)):
         lines += [
@@ -92,4 +97,4 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    print(f"{PAGE}: {len(TABLE)} operators")
+    print(f"{PAGE}: {len(everything())} operators")

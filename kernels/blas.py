@@ -9,7 +9,7 @@ from __future__ import annotations
 #: what the kernel's table holds
 NUMBERS = (
     "function", "n", "m", "k", "parts", "by_rows", "turn_a", "lda", "turn_b", "ldb",
-    "row_a", "column_b", "stack_a", "stack_b",
+    "row_a", "column_b", "inner", "outer_a", "outer_b", "stack_a", "stack_b",
 )  # fmt: skip
 
 _TEXT = '''"""Matrix products by BLAS, {dtype}: a task is some rows or columns."""
@@ -35,6 +35,8 @@ def products_{dtype}(args, lo, hi):
     for i in range(lo, hi):
         stack = i // parts
         part = i % parts
+        outer = stack // inner
+        place = stack % inner
         top = 0
         rows = n
         left = 0
@@ -47,8 +49,8 @@ def products_{dtype}(args, lo, hi):
             columns = m * (part + 1) // parts - left
         gemm_{dtype}(
             function, turn_a, turn_b, rows, columns, k,
-            a + {size} * (stack * stack_a + top * row_a), lda,
-            b + {size} * (stack * stack_b + left * column_b), ldb,
+            a + {size} * (outer * outer_a + place * stack_a + top * row_a), lda,
+            b + {size} * (outer * outer_b + place * stack_b + left * column_b), ldb,
             out + {size} * (stack * n * m + top * m + left), m,
         )
 '''

@@ -95,7 +95,7 @@ def group_size(family: str, dtype: str) -> int:
     """
     if family == "wide_integers":
         return 1
-    if family == "integers" or (dtype == "float64" and family != "bernoulli"):
+    if family in ("integers", "keys") or (dtype == "float64" and family != "bernoulli"):
         return 2
     return 4
 
@@ -132,6 +132,7 @@ WORDS = (
 #: parameters of each family; None: of the output's float dtype
 _PARAMETERS = {
     "words": (("upper", "int64"),),
+    "keys": (("shift", "int64"),),
     "uniform": (("low", None), ("high", None)),
     "normal": (("mean", None), ("std", None)),
     "exponential": (("scale", None),),
@@ -162,6 +163,15 @@ def _words(dtype: str) -> tuple[list[str], list[str]]:
     """The random words themselves; `upper` is the upper half of the counter."""
     values = [f"v{k} = {word}" for k, word in enumerate(_FOUR)]
     return ["upper = uint64(upper)"], values
+
+
+def _keys(dtype: str) -> tuple[list[str], list[str]]:
+    """The upper bits of 64 random ones; `shift` says how many are left out."""
+    values = [
+        f"v{k} = int64(((uint64({high}) << uint64(32)) | uint64({low})) >> shift)"
+        for k, (low, high) in enumerate((_FOUR[:2], _FOUR[2:]))
+    ]
+    return [*_reads("keys"), "shift = uint64(shift)"], values
 
 
 def _uniform(dtype: str) -> tuple[list[str], list[str]]:
@@ -347,6 +357,7 @@ mid = (ls * span_low >> uint64(32)) + (cross & low_half) + (other & low_half)
 
 _FAMILIES = {
     "words": _words,
+    "keys": _keys,
     "uniform": _uniform,
     "normal": _normal,
     "exponential": _exponential,

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from ..errors import DTypeError, message
 from . import mathlib
 from .cuda.emit import kernel_file
 from .cuda.functions import expand
@@ -97,15 +96,6 @@ def emit_cpu(tasks: Tasks) -> tuple[str, str]:
 
     Slots: the pointers, the table, the scalars.
     """
-    if any(dtype == "float16" for _, dtype in tasks.pointers):
-        raise DTypeError(
-            message(
-                tasks.name,
-                "torch.float16",
-                "a dtype that kernels compute in",
-                "Use x.float() first, and .half() on the result.",
-            )
-        )
     source = Lines(cuda=False)
     slots: list[str] = []
     reads: list[str] = []
@@ -152,5 +142,7 @@ def emit_cuda(tasks: Tasks) -> tuple[str, str]:
     source.add("i += cuda.gridsize(1)")
     source.close()
     parameters = [(name, f"{dtype}*") for name, dtype in tasks.pointers]
-    parameters += [("table", "int64*"), ("tasks", "int64"), *tasks.scalars]
+    # the address of no table is zero, which is a number and no memory
+    table = "int64*" if tasks.numbers else "int64"
+    parameters += [("table", table), ("tasks", "int64"), *tasks.scalars]
     return tasks.name, kernel_file(tasks.name, tasks.title, parameters, source)

@@ -15,7 +15,6 @@ from . import dtypes, launch
 from .devices import CPU, device
 from .dtypes import BOOL, FLOAT, dtype
 from .errors import (
-    AutogradError,
     DTypeError,
     ShapeError,
     message,
@@ -30,7 +29,7 @@ from .spec import Spec, spec
 from .tape import edge, grad_mode
 from .tensor import Tensor
 from .wayback import NAMES, WayBack, keep_target, record, record_in_place
-from .writing import apart, writable
+from .writing import apart, refuse_recording, writable
 
 #: typing rules: what dtype an operator computes in and what it returns
 RULES = (
@@ -336,19 +335,24 @@ class Elementwise:
 
         Raises: DTypeError, something that is neither.
         """
-        found = [as_operand(self.name, a) for a in args]
-        for tensor in found:
-            if isinstance(tensor, Tensor) and tensor._spec.device is not CPU:
-                on = tensor._spec.device
-                # a 0-d tensor of the host may meet those of a device, as in PyTorch
-                found = [
-                    a.to(on)
-                    if isinstance(a, Tensor) and a.ndim == 0 and a.device is CPU
-                    else a
-                    for a in found
-                ]
-                break
-        if self.rule != "copy" and not any(isinstance(a, Tensor) for a in found):
+        found = list(args)
+        on = None
+        for k, a in enumerate(found):
+            if type(a) in _NUMBERS:
+                continue
+            if not isinstance(a, Tensor):
+                a = found[k] = as_number(self.name, a)
+            if isinstance(a, Tensor) and (on is None or on is CPU):
+                on = a._spec.device
+        if on is not None and on is not CPU:
+            # a 0-d tensor of the host may meet those of a device, as in PyTorch
+            found = [
+                a.to(on)
+                if isinstance(a, Tensor) and a.ndim == 0 and a.device is CPU
+                else a
+                for a in found
+            ]
+        if on is None and self.rule != "copy":
             raise DTypeError(
                 message(
                     self.name,
@@ -375,15 +379,7 @@ class Elementwise:
             or any(isinstance(a, Tensor) and a.requires_grad for a in args)
         )
         if how == "out=" and grad_mode.enabled and (recorded or target._requires_grad):
-            raise AutogradError(
-                message(
-                    self.name,
-                    "out= while a tensor requires grad",
-                    "no recorded operands",
-                    f"{self.name}(): functions with out=... arguments don't support "
-                    "automatic differentiation. Use it inside no_grad().",
-                )
-            )
+            refuse_recording(self.name)
         target = writable(self.name, target, recorded)
         # first, since a copy that sets an operand apart may have other strides
         args = [
@@ -432,13 +428,3 @@ def _nothing(*slots: Any) -> None:
 
 _PYTHON = {bool: dtypes.bool_, int: dtypes.int64, float: None}
 _NUMBERS = (bool, int, float)
-
-
-def as_operand(op: str, value: Any) -> Any:
-    """Return a Tensor as it is, and any number as a plain Python number.
-
-    Raises: DTypeError, something that is neither.
-    """
-    if isinstance(value, Tensor) or type(value) in _NUMBERS:
-        return value
-    return as_number(op, value)

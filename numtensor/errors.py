@@ -1,4 +1,4 @@
-"""The exceptions numtensor raises, and the one helper that words them.
+"""The exceptions numtensor raises, the one helper that words them, and warnings.
 
 Every message has the same three parts: what was given, what was expected, what
 to do. Each class derives from the builtin that a PyTorch program catches, and
@@ -6,6 +6,10 @@ from the one that describes the fault, so either `except` clause works.
 """
 
 from __future__ import annotations
+
+import sys
+import warnings
+from types import FrameType
 
 
 class NumtensorError(Exception):
@@ -71,6 +75,15 @@ def mixed_devices(op: str, one: object, other: object) -> DeviceError:
             f"devices, {one} and {other}! Move one with x.to({str(other)!r}).",
         )
     )
+
+
+def warn(text: str) -> None:
+    """Warn at the line that called this package, through however many of its frames."""
+    frame: FrameType | None = sys._getframe()
+    level = 0
+    while frame and frame.f_globals.get("__name__", "").split(".")[0] == "numtensor":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level + 1)
 
 
 def message(op: str, got: str, expected: str, do: str = "") -> str:

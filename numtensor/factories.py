@@ -7,7 +7,7 @@ is made like another tensor has that tensor's names.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,71 +124,66 @@ def empty(
     **keywords: Any,
 ) -> Tensor:
     """Return an uninitialised tensor: its elements are whatever memory held."""
-    plain = device is None and out is None and names is None
+    plain = device is names is out is None
     if plain and not (requires_grad or pin_memory or keywords):
         known = repeated.known(size, dtype)
-        if known is None:
-            shape = size_of("empty", size, keywords)
-            return repeated.see(fresh("empty", kind_of(dtype), shape), dtype)
-        return empty_of(known.spec)
+        if known is not None:
+            return empty_of(known.spec)
     shape = size_of("empty", size, keywords)
     made = fresh("empty", kind_of(dtype), shape, place_of(device, out))
+    if plain:
+        repeated.see(made, dtype)
     return finish(made, requires_grad, out, pin_memory, names)
 
 
-def zeros(
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-    names: Any = None,
-    out: Tensor | None = None,
-    **keywords: Any,
-) -> Tensor:
+def _constant(name: str, value: int, doc: str) -> Callable[..., Tensor]:
+    """Return the factory of tensors of one number, in the default dtype."""
+
+    def call(
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        names: Any = None,
+        out: Tensor | None = None,
+        **keywords: Any,
+    ) -> Tensor:
+        plain = device is names is out is None
+        if plain and not (requires_grad or pin_memory or keywords):
+            known = repeated.known(size, dtype)
+            if known is not None:
+                return known.filled(value)
+        shape = size_of(name, size, keywords)
+        made = fill_(fresh(name, kind_of(dtype), shape, place_of(device, out)), value)
+        if plain:
+            repeated.see(made, dtype)
+        return finish(made, requires_grad, out, pin_memory, names)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = doc
+    return call
+
+
+zeros = _constant(
+    "zeros",
+    0,
     """Return a tensor of zeros.
 
     >>> zeros(2, 3)
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
-    """
-    plain = device is None and out is None and names is None
-    if plain and not (requires_grad or pin_memory or keywords):
-        known = repeated.known(size, dtype)
-        if known is None:
-            shape = size_of("zeros", size, keywords)
-            return repeated.see(fill_(fresh("zeros", kind_of(dtype), shape), 0), dtype)
-        return known.filled(0)
-    shape = size_of("zeros", size, keywords)
-    made = fresh("zeros", kind_of(dtype), shape, place_of(device, out))
-    return finish(zero_(made), requires_grad, out, pin_memory, names)
-
-
-def ones(
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-    names: Any = None,
-    out: Tensor | None = None,
-    **keywords: Any,
-) -> Tensor:
+    """,
+)
+ones = _constant(
+    "ones",
+    1,
     """Return a tensor of ones.
 
     >>> ones(2, dtype="int64")
     tensor([1, 1])
-    """
-    plain = device is None and out is None and names is None
-    if plain and not (requires_grad or pin_memory or keywords):
-        known = repeated.known(size, dtype)
-        if known is None:
-            shape = size_of("ones", size, keywords)
-            return repeated.see(fill_(fresh("ones", kind_of(dtype), shape), 1), dtype)
-        return known.filled(1)
-    shape = size_of("ones", size, keywords)
-    made = fresh("ones", kind_of(dtype), shape, place_of(device, out))
-    return finish(fill_(made, 1), requires_grad, out, pin_memory, names)
+    """,
+)
 
 
 def full(
@@ -203,7 +198,8 @@ def full(
     out: Tensor | None = None,
 ) -> Tensor:
     """Return a tensor of one value, of the value's own dtype unless given."""
-    if device is names is out is None and not (requires_grad or pin_memory):
+    plain = device is names is out is None
+    if plain and not (requires_grad or pin_memory):
         ready = repeated.full(size, fill_value, dtype)
         if ready is not None:
             return ready
@@ -212,7 +208,7 @@ def full(
     else:
         kind = kind_of(dtype, dtypes.of_scalar(fill_value))
     made = fresh("full", kind, size_of("full", (size,), {}), place_of(device, out))
-    if device is names is out is None:
+    if plain:
         repeated.see(made, kind)
     return finish(fill_(made, fill_value), requires_grad, out, pin_memory, names)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import launch_cpu
 from .devices import CPU, device
+from .dtypes import check_computes, find
 from .kernels.tasks import Tasks
 from .launch_parts import Body as Body
 from .launch_parts import Input as Input
@@ -116,7 +117,9 @@ def by_tasks(
     costs in additions, by which threads are given work. It is performed by
     `call.run(call.kernel, call.n, *pointers, call.table, *scalars)`; with n = 0 it must
     not be. Plans are to be kept: making one costs more than running a small one.
+    Raises: DTypeError, memory of float16, whose text reads and writes other dtypes.
     """
+    check_computes(wanted.name, *[find(kind) for _, kind in wanted.pointers])
     if on is CPU:
         return launch_cpu.by_tasks(wanted, n, numbers, cost)
     from . import launch_cuda

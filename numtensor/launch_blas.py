@@ -92,7 +92,8 @@ def product(
     """Plan products of stacks of matrices into a contiguous result.
 
     `sizes` are (rows, columns, depth); `a` and `b` are strides in the batch dims, then
-    in the matrices. None if BLAS takes no such matrices, or is not there.
+    in the matrices. None if BLAS takes no such matrices, if the stacks are more than
+    two dims that cannot be joined, or if BLAS is not there.
     """
     n, m, k = sizes
     found = library()
@@ -100,17 +101,19 @@ def product(
         return None
     stack, steps = collapse(tuple(batch), [tuple(a[:-2]), tuple(b[:-2])], reorder=False)
     left, right = _lies(n, k, *a[-2:]), _lies(k, m, *b[-2:])
-    if len(stack) > 1 or left is None or right is None:
+    if len(stack) > 2 or left is None or right is None:
         return None
-    count = stack[0] if stack else 1
-    stack_a, stack_b = (steps[0][0], steps[1][0]) if stack else (0, 0)
+    missing = 2 - len(stack)
+    outer, inner = (1,) * missing + tuple(stack)
+    count = outer * inner
+    (outer_a, stack_a), (outer_b, stack_b) = [(0,) * missing + tuple(s) for s in steps]
     work = n * m * k
     parts = 1
     if count < compiler.num_threads():
         parts = max(1, min(compiler.max_threads(), work // _GRAIN, max(n, m)))
     table = [
         found.gemm[dtype], n, m, k, parts, int(n >= m), *left, *right,
-        a[-2], b[-1], stack_a, stack_b,
+        a[-2], b[-1], inner, outer_a, outer_b, stack_a, stack_b,
     ]  # fmt: skip
     return Launch(dtype, count * parts, count * work, table)
 

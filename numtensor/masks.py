@@ -18,6 +18,7 @@ from .kernels.tasks import Tasks
 from .layout import numel
 from .memory import empty
 from .places import CARRIERS
+from .sorted_rows import perform
 from .spec import Spec, contiguous_spec
 from .tensor import Tensor
 
@@ -138,30 +139,14 @@ def _chunk(on: Device) -> int:
     return launch_cuda.shape_of().short
 
 
-_calls: dict[Any, Any] = {}
-
-
-def _call(text: Tasks, tasks: int, numbers: tuple[int, ...], on: Device) -> Any:
-    key = (text.name, numbers, on)
-    found = _calls.get(key)
-    if found is None:
-        if len(_calls) > 1000:
-            _calls.clear()
-        found = _calls[key] = launch.by_tasks(text, tasks, numbers, on)
-    return found
-
-
 def _running(counts: Tensor, n: int, on: Device) -> None:
     """Turn a zero and n counts into running sums."""
     group = _chunk(on)
     if on is CPU or n <= group:
-        call = _call(texts.running(), 1, (n,), on)
-        call.run(call.kernel, call.n, counts._pointer, call.table)
+        perform(texts.running(), 1, (n,), (counts,))
         return
     groups = -(-n // group)
     sums = empty(contiguous_spec(dtypes.int64, (groups + 1,), on))
-    call = _call(texts.group_sums(), groups, (n, group), on)
-    call.run(call.kernel, call.n, sums._pointer, counts._pointer, call.table)
+    perform(texts.group_sums(), groups, (n, group), (sums, counts))
     _running(sums, groups, on)
-    call = _call(texts.group_running(), groups, (n, group), on)
-    call.run(call.kernel, call.n, counts._pointer, sums._pointer, call.table)
+    perform(texts.group_running(), groups, (n, group), (counts, sums))

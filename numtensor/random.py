@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import device_memory
 from .devices import CPU, device
 from .devices import find as find_device
 from .errors import DeviceError, DTypeError, message
@@ -341,32 +340,16 @@ def default_bounds(dtype: str) -> tuple[int, int]:
     return 0, _RANGES[dtype][1] + 1
 
 
-def permutation(
-    n: int, generator: Generator | None = None, on: device = CPU
-) -> npt.NDArray[np.int64]:
-    """Return 0, ..., n - 1 in random order: `randperm`.
+def fill_keys(
+    address: int, n: int, generator: Generator | None = None, on: device = CPU
+) -> None:
+    """Fill `n` elements of int64 with keys for sorting: `randperm`.
 
-    Sorts 64-bit keys, the upper bits random, the lowest the index. The index makes
-    them distinct, so every way of sorting gives the same order; it decides between
-    two elements with probability n 2**-64 (for ten million elements, 2**-40).
-    Raises: RuntimeError, n negative.
+    Of 64 random bits those above the bits of n - 1, so that a key and a place fit in 64
+    together. A stable sort decides between equal keys: two elements have them with a
+    probability below n 2**-63 (of ten million, 2**-40).
     """
-    if n < 0:
-        raise RuntimeError(message("randperm", f"n {n}", "n >= 0"))
-    keys = np.empty(n, np.uint64)
-    if on is CPU:
-        _run(_words(), keys.ctypes.data, 2 * n, generator)
-    elif n:
-        held = device_memory.allocate(on, keys.nbytes)
-        _run(_words(), held.pointer, 2 * n, generator, on)
-        device_memory.download(on, keys.ctypes.data, held.pointer, keys.nbytes)
-    index_bits = np.uint64((1 << max(n - 1, 0).bit_length()) - 1)
-    keys &= ~index_bits
-    keys |= np.arange(n, dtype=np.uint64)
-    # NumPy's sort, until there are sort kernels
-    keys.sort()
-    keys &= index_bits
-    return keys.view(np.int64)
+    _run(_keys(max(n - 1, 0).bit_length()), address, n, generator, on)
 
 
 class _Plan:
@@ -469,8 +452,8 @@ def _integers(dtype: str, low: int, high: int) -> _Plan:
 
 
 @functools.cache
-def _words() -> _Plan:
-    return _Plan("words", "uint32", 0)
+def _keys(shift: int) -> _Plan:
+    return _Plan("keys", "int64", shift)
 
 
 def _limit(op: str, dtype: str) -> float:

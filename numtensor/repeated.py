@@ -72,8 +72,8 @@ def known(size: tuple[Any, ...], given: Any) -> Ready | None:
     return _seen.get((size, given))
 
 
-def see(made: Tensor, given: Any) -> Tensor:
-    """Work out for the next call what `known` returns; return `made`."""
+def see(made: Tensor, given: Any) -> None:
+    """Work out for the next call what `known` returns."""
     found = made._spec
     kind = dtypes.get_default_dtype() if given is None else given
     key = (tuple(found.shape), given)
@@ -81,7 +81,6 @@ def see(made: Tensor, given: Any) -> Tensor:
         if len(_seen) > _MOST:
             _seen.clear()
         _seen[key] = Ready(found)
-    return made
 
 
 def like(input: Tensor, spec_like: Callable[[Tensor, Any], Spec]) -> Ready:

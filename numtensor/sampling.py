@@ -26,10 +26,10 @@ from .ops.copies import copy_into
 from .ops.declare import attach
 from .ops.registry import Declared, register
 from .random import Generator
+from .sorted_rows import sort
 from .spec import contiguous_spec
 from .tape import FunctionNode, edge, grad_mode, no_grad
 from .tensor import Tensor
-from .transfer import assign
 from .writing import writable
 
 #: writes n elements at an address of a device: (address, n, dtype name, device)
@@ -197,7 +197,7 @@ def randperm(
     n = as_int("randperm", n)
     kind = kind_of(dtype, dtypes.int64 if out is None else out.dtype)
     on = find_device(place_of(device, out))
-    made = fresh("randperm", kind, (n,), on)
+    keys = fresh("randperm", dtypes.int64, (n,), on)
     if n - 1 > _largest_index(kind):
         raise RuntimeError(
             message(
@@ -207,8 +207,9 @@ def randperm(
                 "Use a wider dtype.",
             )
         )
-
-    assign(made, random.permutation(n, generator, on))
+    random.fill_keys(keys._pointer, n, generator, on)
+    _, order = sort(keys, 0, False)
+    made = order if kind is dtypes.int64 else order.to(kind)
     return finish(made, requires_grad, out, pin_memory, names)
 
 
@@ -539,8 +540,6 @@ _RULES = {
     "bernoulli": "keep",
 }
 
-_NO_SORT = "its keys are drawn on the device and sorted on the host"
-
 
 def _samples(name: str) -> Callable[..., Any]:
     return lambda make: [(_SAMPLES[name](make(4)), {})]
@@ -560,7 +559,6 @@ for _call in (
             in_place=False,
             samples=_samples(_call.__name__),
             names=_RULES.get(_call.__name__, "given"),
-            host=_NO_SORT if _call is randperm else "",
         ),
         boundary.guard(_call.__name__, _call, _RULES.get(_call.__name__, "given")),
     )

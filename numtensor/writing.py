@@ -5,7 +5,7 @@ Every in-place operator, `out=` and random fill asks here before a kernel runs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import AutogradError, ShapeError, message
 from .layout import has_internal_overlap
@@ -95,6 +95,19 @@ def _refuse_leaf(op: str, what: str) -> None:
             "a tensor whose history may change",
             f"{what} is being used in an in-place operation. Do it inside no_grad(), "
             "or use the operator that returns a new tensor.",
+        )
+    )
+
+
+def refuse_recording(op: str) -> NoReturn:
+    """Refuse `out=` where something would be recorded. Raises: AutogradError."""
+    raise AutogradError(
+        message(
+            op,
+            "out= while a tensor requires grad",
+            "no recorded operands",
+            f"{op}(): functions with out=... arguments don't support automatic "
+            "differentiation. Use it inside no_grad().",
         )
     )
 

@@ -23,6 +23,7 @@ def test_what_activations_refuse():
         (lambda: F.hardtanh(x, 2, 1), "min_val cannot be greater than max_val"),
         (lambda: nt.nn.Hardtanh(2, 1), "max_val (1) must be greater than min_val (2)"),
         (lambda: F.softshrink(x, -1), "lambda must be greater or equal to 0"),
+        (lambda: F.softshrink(x, float("nan")), "lambda must be greater or equal"),
         (lambda: F.celu(x, 0.0), "alpha cannot be 0 for CELU"),
         (lambda: F.gelu(x, "x"), "must be either none or tanh"),
         (lambda: F.rrelu(x, 0.5, 0.2), "less than or equal to the upper bound"),
@@ -38,6 +39,10 @@ def test_what_activations_refuse():
         raises(call, ValueError, text)
     raises(lambda: F.prelu(x, nt.ones(3).double()), TypeError, "Type promoting not")
     raises(lambda: F.prelu(x, 0.5), TypeError, "must be Tensor, not float")
+    raises(
+        lambda: F.hardtanh(x.to(nt.uint8), -1, 2), TypeError,
+        "unsigned type with negative limits",
+    )  # fmt: skip
     raises(lambda: F.glu(x, 5), IndexError, "Dimension out of range")
 
 
@@ -145,6 +150,14 @@ def test_what_normalisation_refuses():
             lambda: F.batch_norm(x, None, None, nt.ones(3), training=True),
             "weight should contain 4 elements not 3",
         ),
+        (
+            lambda: F.batch_norm(x, nt.zeros(4), None, training=True),
+            "must either both be None or neither be None",
+        ),
+        (
+            lambda: F.instance_norm(x[None], None, nt.zeros(3)),
+            "must either both be None or neither be None",
+        ),
         (lambda: F.group_norm(x, 3), "divisible by num_groups"),
         (lambda: F.group_norm(x, 0), "divisible by num_groups"),
         (lambda: F.group_norm(x[0], 2), "at least 2 dimensions"),
@@ -155,6 +168,11 @@ def test_what_normalisation_refuses():
             "Expected running_mean and running_var to be defined",
         ),
         (lambda: F.local_response_norm(x, 2), "Expected 3D or higher"),
+        (
+            lambda: F.local_response_norm(x[None], 0),
+            "kernel size should be greater than zero",
+        ),
+        (lambda: F.group_norm(x[:1], 4), "more than 1 value per channel"),
         (lambda: nt.nn.BatchNorm1d(4)(x[0]), "expected 2D or 3D input (got 1D input)"),
         (lambda: nt.nn.BatchNorm2d(4)(x), "expected 4D input (got 2D input)"),
         (lambda: nt.nn.BatchNorm3d(4)(x), "expected 5D input (got 2D input)"),
@@ -177,6 +195,12 @@ def test_what_normalisation_refuses():
         lambda: F.layer_norm(x, [4], nt.ones(4).double()), TypeError,
         "expected scalar type",
     )  # fmt: skip
+
+
+def test_a_normalized_shape_is_one_size_or_several():
+    for given in (3, np.int64(3), [3], nt.Size([3])):
+        assert nt.nn.LayerNorm(given).normalized_shape == (3,)
+        assert nt.nn.RMSNorm(given).normalized_shape == (3,)
 
 
 def test_batch_norm_counts_its_batches():
@@ -212,6 +236,35 @@ def test_strided_statistics_move_too():
     F.batch_norm(x, average, spread, training=True, momentum=1.0)
     np.testing.assert_allclose(average.numpy(), x.numpy().mean(0), atol=1e-6)
     np.testing.assert_allclose(spread.numpy(), x.numpy().var(0, ddof=1), rtol=1e-5)
+
+
+def test_statistics_that_may_not_be_written_to():
+    values = np.zeros(3, "float32")
+    values.flags.writeable = False
+    with pytest.warns(UserWarning, match="not writable"):
+        fixed = nt.from_numpy(values)
+    for stats in ((fixed, nt.ones(3)), (nt.zeros(1).expand(3), nt.ones(3))):
+        with pytest.raises(RuntimeError):
+            F.batch_norm(nt.randn(4, 3), *stats, training=True)
+    assert not values.any()
+
+
+def test_groups_of_one_value_in_a_batch():
+    """As in PyTorch, which refuses them for a batch of one alone."""
+    assert F.group_norm(nt.tensor([[1.0, 2.0], [3.0, 5.0]]), 2).tolist() == [[0, 0]] * 2
+
+
+def test_normalize_stores_in_out():
+    x = nt.tensor([[3.0, 4.0]])
+    out = nt.empty(1, 2)
+    assert F.normalize(x, out=out) is out
+    np.testing.assert_allclose(out.numpy(), [[0.6, 0.8]], rtol=1e-6)
+    for call in (
+        lambda: F.normalize(x, out=nt.empty(1, 2, dtype=nt.int64)),
+        lambda: F.normalize(x.requires_grad_(), out=nt.empty(1, 2)),
+    ):
+        with pytest.raises(RuntimeError):
+            call()
 
 
 def test_the_state_of_a_batch_norm():

@@ -57,6 +57,7 @@ def test_layouts(fresh, rng, size, dtype):
         ((1, 20, 30), (2, 3, 30, 40)),
         ((30,), (30, 400)),
         ((2, 400, 30), (30,)),
+        ((2, 1, 2, 20, 30), (3, 1, 30, 40)),
     ],
 )
 def test_stacks(fresh, rng, one, other):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtensor as nt
-from numtensor import nn
+from numtensor import launch_blas, nn
 from numtensor.errors import DTypeError, ShapeError
 from numtensor.nn import functional as F
 from numtensor.nn.functional import (
@@ -24,6 +24,7 @@ from numtensor.nn.functional import (
     _convolution_ways,
     conv,
 )
+from numtensor.ops import products
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -120,7 +121,9 @@ def draw(rng, *shapes):
 # Every way of computing it
 
 
-@pytest.fixture(params=["direct", "columns", "joined", "in chunks", "chosen"])
+@pytest.fixture(
+    params=["direct", "columns", "joined", "in chunks", "by NumPy", "chosen"]
+)
 def way(request, monkeypatch):
     """Force one way of computing; plans made before do not count."""
     never = 10**9
@@ -128,6 +131,10 @@ def way(request, monkeypatch):
         monkeypatch.setattr(_convolution_direct, "DIRECT_FROM", 1)
     elif request.param != "chosen":
         monkeypatch.setattr(_convolution_direct, "DIRECT_FROM", never)
+        monkeypatch.setattr(products, "_TINY", 0)  # BLAS, however small
+    if request.param == "by NumPy":
+        monkeypatch.setattr(products, "SMALL", 0)
+        monkeypatch.setattr(launch_blas, "library", lambda: None)
     if request.param in ("columns", "in chunks"):
         monkeypatch.setattr(_convolution_ways, "PER_IMAGE_FROM", 0)
     if request.param == "joined":
@@ -162,6 +169,12 @@ def way(request, monkeypatch):
             (3, 2, 2, 2, 3),
             {"stride": (1, 2, 1), "padding": (1, 0, 2), "dilation": (2, 1, 1)},
         ),
+        (
+            (2, 2, 4, 3, 5),
+            (3, 2, 2, 2, 3),
+            {"stride": (2, 1, 1), "padding": (1, 0, 1), "dilation": (2, 1, 1)},
+        ),
+        ((2, 2, 2, 3), (3, 2, 7, 7), {"padding": 3}),
         ((0, 2, 4, 5), (3, 2, 3, 3), {"padding": 1}),
     ],
 )
@@ -173,6 +186,23 @@ def test_values_and_gradients(way, x, w, rules):
 def test_float32():
     check(*draw(np.random.default_rng(1), (2, 3, 6, 17), (4, 3, 3, 3), (4,)),
           padding=1, dtype="float32")  # fmt: skip
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("groups", [1, 2])
+def test_products_run_on_our_threads(monkeypatch, groups):
+    """NumPy's product wakes threads that compete with the kernels': none asks for it
+    if NumPy's BLAS can be called."""
+    if launch_blas.library() is None:
+        pytest.skip("NumPy's BLAS is another, or hidden")
+
+    def asked(*_):
+        raise AssertionError("NumPy multiplies")
+
+    monkeypatch.setattr(products.Product, "_by_blas", asked)
+    for kernel in (3, 1):
+        shapes = (3, 4, 5, 6), (4, 4 // groups, kernel, kernel), (4,)
+        check(*draw(np.random.default_rng(1), *shapes), groups=groups)
 
 
 def test_rows_longer_than_one_task_computes():
@@ -453,6 +483,11 @@ CHANNELS = (
             lambda: F.conv2d(z(1, 3, 8, 8), z(16, 3, 3, 3), stride=1.5),
             TypeError,
             "conv2d: got stride=1.5; expected one integer, or 2.",
+        ),
+        (
+            lambda: F.conv_transpose2d(z(1, 1, 1, 1), z(1, 1, 2, 2), stride=2**64),
+            ShapeError,
+            "Overflow when unpacking long long.",
         ),
         (
             lambda: F.conv_transpose2d(z(1, 3, 8, 8), z(4, 16, 3, 3)),

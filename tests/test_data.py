@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import os
+import pickle
+import random
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,11 @@ def test_weighted_sampling():
     assert sorted(WeightedRandomSampler([1, 2, 0, 4], 3, False)) == [0, 1, 3]
     with pytest.raises(ValueError, match="at most as many"):
         WeightedRandomSampler([1, 0], 2, False)
+    for weights in ([1, -1], [0.0], [], [1, float("inf")], [1, float("nan")]):
+        with pytest.raises(ValueError, match="expected weights of 0 or more"):
+            WeightedRandomSampler(weights, 1)
+    with pytest.raises(ValueError, match="num_samples=1.5"):
+        WeightedRandomSampler([1], 1.5)
 
 
 # batches
@@ -166,6 +172,8 @@ def test_collating():
     found = default_collate([{"k": nt.ones(2)}, {"k": nt.zeros(2)}])
     assert found["k"].tolist() == [[1, 1], [0, 0]]
     assert [x.tolist() for x in default_collate([(1, 2), (3, 4)])] == [[1, 3], [2, 4]]
+    found = default_collate([collections.defaultdict(int, k=1)] * 2)
+    assert found["k"].tolist() == [1, 1] and found["new"] == 0
     with pytest.raises(RuntimeError, match="should be of equal size"):
         default_collate([[1], [1, 2]])
     with pytest.raises(TypeError, match="batch must contain tensors"):
@@ -255,21 +263,46 @@ def test_workers_know_who_they_are():
     assert get_worker_info() is None
 
 
-def test_threads_load_while_another_computes():
-    seen = set()
+PATIENCE = 60  # seconds that a test waits for what does not come
 
-    class Slow(Squares):
+
+def test_threads_load_at_the_same_time():
+    together = threading.Barrier(4)
+
+    class Meeting(Squares):
         def __getitem__(self, index):
-            seen.add(threading.current_thread().name)
-            time.sleep(0.02)
+            together.wait(PATIENCE)  # for three others that load as well
             return index
 
-    start = time.perf_counter()
-    for _ in DataLoader(Slow(16), batch_size=1, num_workers=4, prefetch_factor=4):
-        pass
-    # 0.32 s of sleep one after the other
-    assert time.perf_counter() - start < 0.25
-    assert len(seen) == 4
+    loader = DataLoader(Meeting(8), num_workers=4, prefetch_factor=1)
+    assert [int(x) for x in loader] == list(range(8))
+
+
+def test_threads_load_while_another_computes():
+    loaded = [threading.Event() for _ in range(4)]
+
+    class Noted(Squares):
+        def __getitem__(self, index):
+            loaded[index].set()
+            return index
+
+    loader = DataLoader(Noted(4), num_workers=1, prefetch_factor=1)
+    for k, _ in enumerate(loader):
+        assert all(event.wait(PATIENCE) for event in loaded[: k + 2])
+
+
+def test_batches_come_as_they_are_ready():
+    free = threading.Event()
+
+    class First(Squares):
+        def __getitem__(self, index):
+            assert index or free.wait(PATIENCE)
+            return index
+
+    batches = iter(DataLoader(First(2), num_workers=2, in_order=False))
+    assert int(next(batches)) == 1
+    free.set()
+    assert [int(x) for x in batches] == [0]
 
 
 def test_processes_compute_with_threaded_kernels_alive():
@@ -296,16 +329,62 @@ def test_a_killed_worker_is_an_error():
         list(loader)
 
 
+class Odd(Exception):
+    """One that cannot be made again from what it was made of."""
+
+    def __init__(self, index, why):
+        super().__init__(f"sample {index}: {why}")
+
+
+class Strange(Squares):
+    def __getitem__(self, index):
+        raise Odd(index, "strange")
+
+
+def test_an_error_that_cannot_be_sent_is_told():
+    with pytest.raises(Odd, match="sample 0: strange"):
+        list(DataLoader(Strange(3), num_workers=1))
+    loader = DataLoader(Strange(3), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(RuntimeError, match="type Odd in a worker") as raised:
+        list(loader)
+    assert "Odd: sample 0: strange" in str(raised.value)
+
+
+class Drawn(Squares):
+    def __getitem__(self, index):
+        return random.random(), np.random.rand(), nt.rand(()).item()
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_processes_draw_numbers_of_their_own(context):
+    def draw():
+        nt.manual_seed(3)
+        loader = DataLoader(Drawn(4), num_workers=2, multiprocessing_context=context)
+        return [float(x) for sample in loader for x in sample]
+
+    found = draw()
+    assert len(set(found)) == 12 and draw() == found
+
+
 def test_timeout_and_start():
-    class Sleeps(Squares):
+    free = threading.Event()
+
+    class Waits(Squares):
         def __getitem__(self, index):
-            time.sleep(0.3)
+            free.wait(PATIENCE)
 
     with pytest.raises(RuntimeError, match=r"timed out after 0.05 seconds"):
-        list(DataLoader(Sleeps(2), num_workers=1, timeout=0.05))
+        list(DataLoader(Waits(2), num_workers=1, timeout=0.05))
+    free.set()
     begun = []
     list(DataLoader(Squares(4), num_workers=2, worker_init_fn=begun.append))
     assert sorted(begun) == [0, 1]
+
+    def fails(worker):
+        raise KeyError(f"worker {worker}")
+
+    with pytest.raises(KeyError, match="worker 0"):
+        list(DataLoader(Squares(4), num_workers=2, worker_init_fn=fails))
 
 
 def test_persistent_workers_stay():
@@ -318,7 +397,93 @@ def test_persistent_workers_stay():
 
     loader = DataLoader(Named(4), num_workers=1, persistent_workers=True)
     assert [int(x) for x in loader] == [int(x) for x in loader] == [0, 1, 2, 3]
+    next(iter(loader))  # and no further
+    assert [int(x) for x in loader] == [0, 1, 2, 3]
     assert len(names) == 1
+
+
+@pytest.mark.parametrize("data", [range(6), Stream(6)], ids=["indices", "stream"])
+def test_two_iterators_of_persistent_workers(data):
+    loader = DataLoader(data, num_workers=2, persistent_workers=True)
+    first = iter(loader)
+    assert int(next(first)) == 0
+    assert [int(x) for x in loader] == list(range(6))
+    assert [int(x) for x in first] == list(range(1, 6))
+
+
+def test_persistent_workers_after_an_error():
+    data = Squares(4, fail_at=2)
+    loader = DataLoader(data, num_workers=2, persistent_workers=True)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="no sample 2"):
+            list(loader)
+    data.fail_at = None
+    assert len(list(loader)) == 4
+
+
+@workers
+def test_what_is_in_a_stream_does_not_end_it(kind):
+    class Texts(IterableDataset):
+        def __iter__(self):
+            yield from ("", None, [], "the end")
+
+    found = list(DataLoader(Texts(), batch_size=None, **kind))
+    assert [x for x in found if x] == ["the end"] * max(kind["num_workers"], 1)
+
+
+def test_a_stream_longer_than_its_length():
+    class Told(Stream):
+        def __len__(self):
+            return 8
+
+    class Whole(Told):
+        def __iter__(self):
+            return iter(range(self.n))
+
+    loader = DataLoader(Told(8), batch_size=2, num_workers=3)
+    assert len(loader) == 4 and len(list(loader)) == 5  # two of them not full
+    loader = DataLoader(Whole(8), batch_size=2, num_workers=2)
+    assert len(list(loader)) == 8  # nobody asked for the length
+    assert len(loader) == 4
+    with pytest.warns(UserWarning, match="got batch 6 of an IterableDataset"):
+        list(loader)
+
+
+class Doubled(TensorDataset):
+    def __getitem__(self, index):
+        return tuple(2 * x for x in super().__getitem__(index))
+
+
+def rows_of_tensors():
+    x = nt.arange(12.0).reshape(4, 3)
+    yield TensorDataset(x, nt.arange(4))
+    yield TensorDataset(nt.arange(12.0).reshape(3, 4).t())
+    yield TensorDataset(nt.arange(4.0).expand(3, 4).t())
+    yield TensorDataset(x.refine_names("row", "column"))
+    yield TensorDataset(x.clone().requires_grad_())
+    yield Doubled(x)
+    yield Subset(Doubled(x), [3, 1, 0, 2])
+    yield Subset(Subset(TensorDataset(x), nt.arange(4)), [3, 1, 0, 2])
+    yield TensorDataset()
+
+
+@pytest.mark.parametrize("keys", [[2, 0, 3], [-1], [True], [np.int64(2)], (1, 2)])
+def test_a_batch_is_its_samples_collated(keys):
+    for data in rows_of_tensors():
+        (found,) = DataLoader(data, batch_sampler=[keys])
+        expected = default_collate([data[k] for k in keys])
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected, strict=True):
+            assert a.tolist() == b.tolist()
+            assert (a.dtype, a.names, a.stride()) == (b.dtype, b.names, b.stride())
+            assert a.requires_grad == b.requires_grad
+
+
+def test_a_batch_on_a_device(device):
+    data = TensorDataset(nt.arange(6.0, device=device).reshape(3, 2))
+    (found,) = DataLoader(data, batch_sampler=[[2, 0]])
+    assert found[0].device == data.tensors[0].device
+    assert found[0].tolist() == [[4, 5], [0, 1]]
 
 
 def test_arguments_that_exclude_each_other():
@@ -334,6 +499,41 @@ def test_arguments_that_exclude_each_other():
         DataLoader(range(3), prefetch_factor=2)
     with pytest.raises(ValueError, match="mutually exclusive with drop_last"):
         DataLoader(range(3), batch_size=None, drop_last=True)
+    with pytest.raises(ValueError, match="only be used with multi-process loading"):
+        DataLoader(range(3), multiprocessing_context="fork")
+    with pytest.raises(ValueError, match="worker_type='thread'"):
+        DataLoader(
+            range(3),
+            num_workers=1,
+            worker_type="thread",
+            multiprocessing_context="fork",
+        )
+    with pytest.raises(ValueError, match="should specify a valid start method"):
+        DataLoader(range(3), num_workers=1, multiprocessing_context="spoon")
+    with pytest.raises(TypeError, match="should be a valid context object"):
+        DataLoader(range(3), num_workers=1, multiprocessing_context=3)
+
+
+def test_attributes_that_stay():
+    loader = DataLoader(range(3))
+    for name in ("batch_size", "sampler", "dataset", "drop_last", "persistent_workers"):
+        with pytest.raises(ValueError, match=f"{name} attribute should not be set"):
+            setattr(loader, name, None)
+    loader.num_workers = 0
+    assert len(pickle.loads(pickle.dumps(loader))) == 3
+
+
+def test_memory_is_pinned_where_there_is_a_device(device):
+    batch = {"x": nt.ones(2), "y": (nt.zeros(2), "text")}
+    loader = DataLoader([batch], batch_size=None, collate_fn=plain, pin_memory=True)
+    if nt.cuda.is_available():
+        (found,) = loader
+    else:
+        with pytest.warns(UserWarning, match="no accelerator is found"):
+            (found,) = loader
+    assert type(found["y"]) is tuple and found["y"][1] == "text"
+    for x in (found["x"], found["y"][0]):
+        assert x.is_pinned() == nt.cuda.is_available()
 
 
 def test_a_batch_sampler_and_no_batches():
@@ -342,6 +542,11 @@ def test_a_batch_sampler_and_no_batches():
     assert [x.tolist() for x in loader] == [[20, 0], [10]]
     single = DataLoader(nt.arange(3), batch_size=None)
     assert [int(x) for x in single] == [0, 1, 2] and len(single) == 3
+    # a list of indices is then one key, which the dataset has a meaning for
+    sampler = BatchSampler(range(3), 2, drop_last=False)
+    for count in (0, 1):
+        loader = DataLoader(nt.arange(3) * 10, None, sampler=sampler, num_workers=count)
+        assert [x.tolist() for x in loader] == [[0, 10], [20]]
 
 
 @pytest.mark.torch

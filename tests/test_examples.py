@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +18,12 @@ RUNS = {
 }
 
 
-def run(name, *arguments, **environment):
+def run(name, *arguments):
     """Run an example; return what it prints."""
     done = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py", *arguments],
         capture_output=True,
         text=True,
-        env=os.environ | environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -180,6 +180,10 @@ def npy(header, data=b"", version=b"\1\0"):
         ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1)}", "the shape"),
         (f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0, {2**70})}}", "shape"),
         (
+            f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(0, 2**58, 2**58)}}}",
+            "the shape",
+        ),
+        (
             f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 65}}}",
             "at most 64 sizes",
         ),
@@ -190,7 +194,7 @@ def npy(header, data=b"", version=b"\1\0"):
         ("[" * 300 + "]" * 300, "a garbled header"),
         (" " * 20000, "a header of 20000 bytes"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_npy_headers(header, text):
     header += "\n"

@@ -211,6 +211,28 @@ def test_one_storage_of_two_sizes():
     data = made.archive(made.pickled(obj), {"0": b"\0\0\0\0"})
     assert "two sizes or places of storage '0'" in refusal(data)
     assert "two sizes of" in refusal(made.legacy(obj, {"0": (4, b"\0\0\0\0")}))
+    obj[1] = made.tensor(made.storage("0", 1, "int32"), (1,), (1,))
+    assert "or two dtypes, in" in refusal(made.legacy(obj, {"0": (4, b"\0\0\0\0")}))
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("_codecs.encode", ("a" * 100_000, "latin1")),
+        ("builtins.bytearray", (b"a" * 100_000,)),
+        ("builtins.set", (list(range(5000)),)),
+        ("collections.OrderedDict", ([(k, k) for k in range(5000)],)),
+        ("collections.Counter", (dict.fromkeys(range(5000), 1),)),
+        ("torch.Size", (tuple(range(5000)),)),
+    ],
+)
+def test_one_argument_of_many_calls(name, args):
+    """A few bytes a call, which ask for many: a bomb."""
+    called = Name(*name.split("."))
+    data = made.pickled([Call(called, *args) for _ in range(2000)], 4)
+    assert len(data) < 200_000
+    text = refusal(made.archive(data), UnpicklingError, 100 << 20)
+    assert "bytes made by calls in a pickle of" in text
 
 
 def key(depth, wide=False):

@@ -488,3 +488,18 @@ def test_devices_are_not_mixed():
     ):
         with pytest.raises(RuntimeError, match="same device"):
             act()
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "amax"])
+def test_an_index_that_is_the_target(reduce):
+    x, src = long([1, 0, 2]), long([5, 6, 7])
+    x.scatter_reduce_(0, x, src, reduce, include_self=False)
+    assert laws.numpy_of(x).tolist() == [6, 5, 7]
+    x = long([1, 0, 2])
+    x.scatter_(0, x, x)
+    assert laws.numpy_of(x).tolist() == [0, 1, 2]
+
+
+def test_an_index_that_is_no_tensor():
+    with pytest.raises(DTypeError, match="'index' must be Tensor, not list"):
+        nt.zeros(3, device=laws.DEVICE).scatter_(0, [0], 1.0, reduce="add")

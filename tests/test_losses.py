@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import laws
 import numpy as np
 import pytest
@@ -26,8 +29,9 @@ def test_old_arguments_warn_and_work(pair):
         ({"reduce": False}, "none"),
         ({"size_average": True}, "mean"),
     ):
-        with pytest.warns(UserWarning, match=f"reduction='{new}' instead"):
+        with pytest.warns(UserWarning, match=f"reduction='{new}' instead") as caught:
             found = F.mse_loss(*pair, **old)
+        assert caught[0].filename == __file__
         laws.assert_same(found.numpy(), F.mse_loss(*pair, reduction=new).numpy())
     with pytest.warns(UserWarning, match="reduction='sum' instead"):
         assert nt.nn.MSELoss(size_average=False).reduction == "sum"
@@ -41,6 +45,7 @@ def test_a_target_that_broadcasts_warns(name, rng):
     y = nt.tensor(rng.normal(size=(3,)))
     with pytest.warns(UserWarning) as caught:
         loss = getattr(F, name)(x, y)
+    assert caught[0].filename == __file__
     assert str(caught[0].message) == (
         "Using a target size (torch.Size([3])) that is different to the input size "
         "(torch.Size([3, 1])). This will likely lead to incorrect results due to "
@@ -152,7 +157,9 @@ def test_what_is_refused(pair):
     shares = x.sigmoid()
     cases = [
         (lambda: F.smooth_l1_loss(x, y, beta=-1), "negative values for beta"),
+        (lambda: F.smooth_l1_loss(x, y, beta=float("nan")), "negative values for beta"),
         (lambda: F.huber_loss(x, y, delta=0), "non-positive values for delta"),
+        (lambda: F.huber_loss(x, y, delta=float("nan")), "non-positive values for"),
         (lambda: F.mse_loss(x, y, weight=y[0]), "Weights and input must have the same"),
         (
             lambda: F.mse_loss(x, y, weight=y, reduction="all"),
@@ -178,6 +185,7 @@ def test_what_is_refused(pair):
         (lambda: F.gaussian_nll_loss(x, y, -shares), "var has negative"),
         (lambda: F.gaussian_nll_loss(x, y, -1.0), "var has negative"),
         (lambda: F.gaussian_nll_loss(x, y, shares[:2]), "var is of incorrect size"),
+        (lambda: F.gaussian_nll_loss(x, y, shares[:1, :1]), "var is of incorrect size"),
         (lambda: F.margin_ranking_loss(x, y, y[0]), "same dimension"),
         (lambda: F.cosine_embedding_loss(x, y, y), "multi-target not supported"),
         (lambda: F.cosine_embedding_loss(x, y, y.sum()), "0D target tensor expects 1D"),
@@ -202,6 +210,16 @@ def test_what_is_refused(pair):
             lambda: F.multilabel_margin_loss(x, nt.zeros(3, 3, dtype=nt.int64)),
             "inconsistent target size",
         ),
+        (
+            lambda: F.binary_cross_entropy(shares, shares, nt.ones(2, 3, 4)),
+            "output with shape [3, 4] doesn't match the broadcast shape [2, 3, 4]",
+        ),
+        (
+            lambda: F.binary_cross_entropy_with_logits(
+                x[0], y[0], pos_weight=nt.ones(2, 4)
+            ),
+            "output with shape [4] doesn't match the broadcast shape [2, 4]",
+        ),
         (lambda: nt.nn.MultiMarginLoss(p=3), "only p == 1 and p == 2"),
         (lambda: nt.nn.MultiMarginLoss(weight=y), "weight must be one-dimensional"),
     ]  # fmt: skip
@@ -211,9 +229,72 @@ def test_what_is_refused(pair):
         assert text in str(caught.value), str(caught.value)
 
 
+def test_what_dtypes_of_classes_are_refused(pair):
+    x, classes = pair[0], nt.tensor([0, 1, 2])
+    for call, text in (
+        (lambda: F.multi_margin_loss(x, classes.int()), "Long but found Int"),
+        (lambda: F.multi_margin_loss(x.long(), classes), "not implemented"),
+        (
+            lambda: F.multi_margin_loss(x, classes, weight=nt.ones(4)),
+            "expected scalar type Double but found Float",
+        ),
+        (lambda: F.multilabel_margin_loss(x, x), "Long but found Double"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert text in str(caught.value), str(caught.value)
+
+
 def test_the_mean_of_kl_div_warns(pair):
-    with pytest.warns(UserWarning, match="'mean' divides the total loss by both"):
+    with pytest.warns(UserWarning, match="'mean' divides the total loss by both") as w:
         F.kl_div(pair[0], pair[1].sigmoid())
+    assert w[0].filename == __file__
+
+
+def test_a_huber_loss_that_never_bends(pair):
+    x, y = pair[0].requires_grad_(), pair[1]
+    loss = F.huber_loss(x, y, delta=float("inf"))
+    loss.backward()
+    laws.assert_close(loss.item(), F.mse_loss(x, y).item() / 2, 1e-12)
+    laws.assert_close(x.grad.numpy(), (x - y).detach().numpy() / 12, 1e-12)
+
+
+def test_a_variance_may_be_an_integer(pair):
+    found = F.gaussian_nll_loss(*pair, 2)
+    assert found.item() == F.gaussian_nll_loss(*pair, 2.0).item()
+
+
+# Names of dims
+
+
+EACH = {
+    "mse_loss": {}, "l1_loss": {}, "smooth_l1_loss": {}, "huber_loss": {},
+    "kl_div": {}, "poisson_nll_loss": {}, "soft_margin_loss": {},
+    "hinge_embedding_loss": {}, "binary_cross_entropy_with_logits": {},
+    "binary_cross_entropy": {}, "gaussian_nll_loss": {"var": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_names_of_elements_must_agree(name, pair):
+    f = getattr(F, name)
+    x, y = (t.sigmoid().rename("N", "C") for t in pair)
+    assert f(x, y.rename(None), **EACH[name], reduction="none").names == ("N", "C")
+    assert f(x, y, **EACH[name], reduction="sum").names == ()
+    with pytest.raises(nt.errors.DimNameError, match="'N' and dim 'C' are at the same"):
+        f(x, y.rename("C", "N"), **EACH[name], reduction="sum")
+
+
+def test_names_of_rows_variances(pair):
+    x = pair[0].rename("N", "C")
+    var = nt.ones(3, dtype=nt.float64, names=("N",))
+    assert F.gaussian_nll_loss(x, x, var, reduction="none").names == ("N", "C")
+
+
+def test_losses_over_classes_have_no_names():
+    x = nt.zeros(2, 3, names=("N", "C"))
+    classes = nt.zeros(2, dtype=nt.int64, names=("rows",))
+    assert F.cross_entropy(x, classes, reduction="none").names == (None,)
 
 
 # Classes
@@ -267,6 +348,7 @@ def test_what_classes_are_refused(name):
             lambda: f(x, classes, reduction="all"), ValueError,
             "all is not a valid value for reduction",
         ),
+        (lambda: f(x, classes, ignore_index=2**64), ValueError, "Overflow"),
     ]  # fmt: skip
     for call, kind, text in cases:
         with pytest.raises(kind) as caught:
@@ -292,6 +374,39 @@ def test_what_probabilities_are_refused():
         with pytest.raises(RuntimeError) as caught:
             call()
         assert text in str(caught.value), str(caught.value)
+
+
+def test_a_wrong_class_is_told_to_its_thread():
+    """A call beside it, whose classes are right, neither hides nor gets the error."""
+    x, right, wrong = nt.zeros(2, 3), nt.tensor([0, 1]), nt.tensor([1, 7])
+    told, harmed = [], []
+
+    def refused():
+        for _ in range(2000):
+            try:
+                F.cross_entropy(x, wrong)
+            except IndexError:
+                told.append(1)
+
+    def fine():
+        try:
+            for _ in range(4000):
+                F.cross_entropy(x, right)
+        except IndexError as error:
+            harmed.append(error)
+
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=f) for f in (refused, fine, fine)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(switch)
+    assert len(told) == 2000
+    assert not harmed
 
 
 @pytest.mark.cuda

@@ -79,6 +79,21 @@ def test_linear_owes_what_is_wanted(rng, shape, needs):
         assert (t.grad is not None) == t.requires_grad
 
 
+@pytest.mark.parametrize("n", [2, 3000])
+@pytest.mark.parametrize(("m", "shape"), [(1, ()), (4, ()), (4, (1,)), (1, (1,))])
+def test_linear_with_one_number_as_bias(n, m, shape):
+    """Its gradient has its shape, by kernel and by BLAS, and can be differentiated."""
+    x, w = nt.ones(n, 60), nt.ones(m, 60)
+    b = nt.ones(shape, requires_grad=True)
+    F.linear(x, w, b).sum().backward()
+    assert b.grad.shape == shape
+    assert b.grad.sum().item() == n * m
+    (g,) = nt.autograd.grad((F.linear(x, w, b) ** 2).sum(), b, create_graph=True)
+    (again,) = nt.autograd.grad(g.sum(), b)
+    assert again.shape == shape
+    assert again.sum().item() == 2 * n * m
+
+
 def test_linear_leaves_one_node():
     layer = nn.Linear(2, 3)
     for x, name in (
@@ -153,6 +168,25 @@ def test_linear_errors():
         "bilinear(): input batch dimensions do not match",
         lambda: nn.Bilinear(2, 3, 1)(nt.ones(2, 2), nt.ones(3, 3)),
     )
+    raises(
+        RuntimeError,
+        "bilinear(): input batch dimensions do not match",
+        lambda: F.bilinear(nt.tensor(1.0), nt.tensor(1.0), nt.ones(1, 1, 1)),
+    )
+    raises(
+        RuntimeError,
+        "expected scalar type Float but found Double",
+        lambda: nn.Bilinear(2, 3, 1)(nt.ones(2, 2), nt.ones(2, 3).double()),
+    )
+
+
+def test_bilinear_without_elements():
+    w = nt.ones(0, 2, 3)
+    assert F.bilinear(nt.ones(5, 2), nt.ones(5, 3), w).shape == (5, 0)
+    w = nt.ones(4, 2, 3)
+    assert F.bilinear(nt.ones(0, 2), nt.ones(0, 3), w).shape == (0, 4)
+    w = nt.ones(4, 0, 3)
+    assert F.bilinear(nt.ones(5, 0), nt.ones(5, 3), w).tolist() == [[0] * 4] * 5
 
 
 @pytest.mark.cuda
@@ -295,6 +329,11 @@ def test_dropout_errors():
         raises(ValueError, text, lambda p=p: F.dropout(nt.ones(1), p))
     raises(
         RuntimeError,
+        "Feature dropout requires at least 2 dimensions",
+        lambda: nn.FeatureAlphaDropout()(nt.ones(2)),
+    )
+    raises(
+        RuntimeError,
         "dropout1d: Expected 2D or 3D input",
         lambda: nn.Dropout1d()(nt.ones(2)),
     )
@@ -319,8 +358,17 @@ def test_padding_errors():
         "got padding length 8 and input of dimension 3",
         lambda: F.pad(x, (1,) * 8),
     )
+    for mode in ("constant", "replicate"):
+        for sizes in ((-2, -2), (-5, 4), (4, -5), (2**62, 2**62)):
+            raises(
+                RuntimeError,
+                "resulted in a negative output size",
+                lambda sizes=sizes, mode=mode: F.pad(x, sizes, mode),
+            )
     raises(
-        RuntimeError, "resulted in a negative output size", lambda: F.pad(x, (-2, -2))
+        RuntimeError,
+        "wrapping around more than once",
+        lambda: F.pad(x, (-3, 3), "circular"),
     )
     raises(
         RuntimeError,
@@ -338,11 +386,12 @@ def test_padding_errors():
             "Padding size 2 is not supported for 1D input tensor",
             lambda mode=mode: F.pad(x[0, 0], (1, 1), mode),
         )
-        raises(
-            ValueError,
-            f'Padding mode "{mode}" doesn\'t take in value argument',
-            lambda mode=mode: F.pad(x, (1, 1), mode, 1.0),
-        )
+        for kind in (RuntimeError, ValueError):
+            raises(
+                kind,
+                f'Padding mode "{mode}" doesn\'t take in value argument',
+                lambda mode=mode: F.pad(x, (1, 1), mode, 1.0),
+            )
         assert F.pad(x, (1, 1), mode, 0).shape == (1, 1, 5)
         raises(
             RuntimeError,
@@ -359,6 +408,29 @@ def test_padding_errors():
         ValueError,
         "expected 3D or 4D input (got 2D input)",
         lambda: nn.CircularPad2d(1)(x[0]),
+    )
+
+
+def test_padding_that_crops_a_ring():
+    """What is cropped on one side does not come back on the other."""
+    x = nt.tensor([[0, 1, 2, 3]])
+    assert F.pad(x, (-1, 4), "circular").tolist() == [[1, 2, 3, 1, 2, 3, 1]]
+    assert F.pad(x, (2, -2), "circular").tolist() == [[0, 1, 0, 1]]
+    assert F.pad(x, (-1, -1), "circular").tolist() == [[1, 2]]
+    assert F.pad(x, (-1, -3), "circular").shape == (1, 0)
+
+
+def test_distances_at_the_edges():
+    a, b = nt.tensor([[1.0, 2.0, 3.0]]), nt.tensor([[2.0, 4.0, 3.5]])
+    for p, wanted in ((float("-inf"), 0.5), (float("inf"), 2.0), (0, 3.0)):
+        assert F.pairwise_distance(a, b, p, eps=0.0).item() == wanted
+    zero = nt.zeros(1, 2, requires_grad=True)
+    F.cosine_similarity(zero, nt.ones(1, 2)).backward()
+    assert zero.grad.isfinite().all()
+    raises(
+        RuntimeError,
+        "floating",
+        lambda: F.cosine_similarity(nt.ones(1, 2).long(), nt.ones(1, 2).long()),
     )
 
 

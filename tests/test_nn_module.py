@@ -6,7 +6,9 @@ Sentences of errors are PyTorch's; values of layers are in `test_nn_cases`.
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
+import pkgutil
 from collections import OrderedDict
 
 import pytest
@@ -259,6 +261,12 @@ def test_requires_grad_and_zero_grad():
     assert all(p.grad is not None for p in net.parameters())
     net.zero_grad(set_to_none=False)
     assert all((p.grad == 0).all() for p in net.parameters())
+    # a gradient that was recorded leaves the tape and stays the same tensor
+    weight = next(net.parameters())
+    weight.grad = kept = weight * weight
+    net.zero_grad(set_to_none=False)
+    assert weight.grad is kept
+    assert kept.grad_fn is None and not kept.requires_grad
     net.zero_grad()
     assert all(p.grad is None for p in net.parameters())
     assert net.requires_grad_(False) is net
@@ -452,6 +460,22 @@ SHOWN = [
 def test_reprs_beside_torch(make):
     torch = pytest.importorskip("torch")
     assert repr(make(nt)) == repr(make(torch))
+
+
+def test_every_module_is_in_nn():
+    """A class that is written must be exported, and the files' names must not."""
+    for file in pkgutil.iter_modules(nn.modules.__path__):
+        held = importlib.import_module(f"{nn.modules.__name__}.{file.name}")
+        for name, found in vars(held).items():
+            if (
+                isinstance(found, type)
+                and issubclass(found, nn.Module)
+                and found.__module__ == held.__name__
+                and not name.startswith("_")
+            ):
+                assert getattr(nn, name, None) is found, name
+                assert name in nn.modules.__all__
+        assert not hasattr(nn, file.name), file.name
 
 
 @pytest.mark.torch

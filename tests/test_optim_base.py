@@ -116,6 +116,8 @@ def test_groups_are_checked():
     a = leaf()
     with pytest.raises(TypeError, match="should be an iterable of Tensors or dicts"):
         optim.SGD(a)
+    with pytest.raises(TypeError, match="but got torch.DoubleTensor"):
+        optim.SGD(a.detach().double())
     with pytest.raises(ValueError, match="optimizer got an empty parameter list"):
         optim.SGD([])
     with pytest.raises(TypeError, match="optimizer can only optimize Tensors"):

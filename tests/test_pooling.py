@@ -511,6 +511,26 @@ def z(*shape, dtype=nt.float32):
             "Antialiasing is not there; average with avg_pool2d before.",
         ),
         (
+            lambda: F.avg_pool2d(z(1, 1, 4, 4), 2**40, padding=2**39),
+            ShapeError,
+            "value cannot be converted to type int without overflow.",
+        ),
+        (
+            lambda: F.avg_pool2d(z(1, 1, 4, 4), 2, divisor_override=2**64),
+            ShapeError,
+            "Overflow when unpacking long long.",
+        ),
+        (
+            lambda: F.interpolate(z(1, 1, 4, 4), 2.5),
+            TypeError,
+            "got size=(2.5, 2.5); expected one integer, or 2.",
+        ),
+        (
+            lambda: F.pixel_shuffle(z(1, 4, 4, 4), 2.0),
+            TypeError,
+            "got upscale_factor=2.0; expected one integer, or 1.",
+        ),
+        (
             lambda: F.pixel_shuffle(z(1, 3, 4, 4), 2),
             ShapeError,
             "pixel_shuffle expects its input's 'channel' dimension to be divisible by "
@@ -528,6 +548,11 @@ def test_errors(call, error, sentence):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value).endswith(sentence)
+
+
+@pytest.mark.parametrize("stride", [(), [], None, 2, np.int64(2)])
+def test_a_stride_of_nothing_is_the_kernel(stride):
+    assert F.max_pool2d(z(1, 1, 4, 4), 2, stride).shape == (1, 1, 2, 2)
 
 
 def test_modules_keep_their_arguments():

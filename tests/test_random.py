@@ -148,7 +148,7 @@ class TestStream:
         assert filled("normal", 3, "float32", 0.0, 1.0).tolist() == N32
         assert filled("normal", 2, "float64", 0.0, 1.0).tolist() == N64
         assert filled("integers", 4, "int64", 0, 100).tolist() == I64
-        assert random.permutation(8, generator()).tolist() == P8
+        assert nt.randperm(8, generator=generator()).tolist() == P8
 
     def test_successive_fills_share_no_counter(self):
         gen = generator(3)
@@ -342,13 +342,21 @@ class TestBernoulli:
 class TestPermutation:
     @pytest.mark.parametrize("n", [0, 1, 2, 3, 1000, 70000])
     def test_has_every_number_once(self, n):
-        order = random.permutation(n, generator())
+        order = nt.randperm(n, generator=generator()).numpy()
         assert order.dtype == np.int64
         assert np.array_equal(np.sort(order), np.arange(n))
 
+    @pytest.mark.parametrize("n", [1, 2, 5, 64, 65, 1000, 40000])
+    def test_is_the_order_of_64_random_bits(self, n):
+        keys = words(2 * n).view(np.uint64)
+        low = np.uint64((1 << (n - 1).bit_length()) - 1)
+        expected = np.argsort((keys & ~low) | np.arange(n, dtype=np.uint64))
+        order = nt.randperm(n, generator=generator())
+        assert np.array_equal(order.numpy(), expected)
+
     def test_every_order_is_as_likely(self):
         gen = generator()
-        orders = [tuple(random.permutation(4, gen)) for _ in range(4800)]
+        orders = [nt.randperm(4, generator=gen).tolist() for _ in range(4800)]
         counts = np.unique(orders, axis=0, return_counts=True)[1]
         assert len(counts) == 24
         chi_square = ((counts - 200) ** 2 / 200).sum()
@@ -486,12 +494,7 @@ class TestErrors:
                 "expected 0 <= low < high <= 256 for dtype uint8.",
             ),
             (
-                lambda: random.permutation(-1),
-                RuntimeError,
-                "randperm: got n -1; expected n >= 0.",
-            ),
-            (
-                lambda: random.permutation(3, "cpu"),
+                lambda: nt.randperm(3, generator="cpu"),
                 TypeError,
                 "generator: got a str; expected a Generator or None.",
             ),

@@ -245,3 +245,5 @@ def test_trapezoid(rng):
     check(nt.cumulative_trapezoid(u, v)[:, -1], trapezoid(y, at))
     with pytest.raises(ShapeError, match="one `x` value for each sample point"):
         nt.trapezoid(u, v[:3])
+    with pytest.raises(ShapeError, match="one `x` value for each sample point"):
+        nt.trapezoid(u[0], v[:2])

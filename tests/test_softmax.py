@@ -114,7 +114,11 @@ def test_nothing(device):
             assert found.shape == shape
             found.sum().backward()
             assert x.grad.shape == shape
-    assert nt.logsumexp(laws.made(np.zeros((2, 0))), 1).tolist() == [-np.inf, -np.inf]
+    x = laws.made(np.zeros((2, 0))).requires_grad_()
+    found = nt.logsumexp(x, 1)
+    assert found.tolist() == [-np.inf, -np.inf]
+    found.sum().backward()
+    assert x.grad.shape == (2, 0)
     assert nt.logsumexp(laws.made(np.zeros((0, 2))), 1).shape == (0,)
 
 
@@ -158,6 +162,8 @@ def test_what_is_refused():
     x = nt.ones(2, 3)
     with pytest.raises(IndexError, match="Dimension out of range"):
         nt.softmax(x, 2)
+    with pytest.raises(RuntimeError, match="appears multiple times"):
+        nt.logsumexp(x, (0, -2))
     with pytest.raises(RuntimeError, match="softmax_kernel_impl. not implemented"):
         nt.softmax(x.long(), 0)
     with pytest.raises(ValueError, match="tau=0"):
@@ -167,8 +173,10 @@ def test_what_is_refused():
 
 
 def test_a_dim_left_out():
-    with pytest.warns(UserWarning, match="Implicit dimension choice for softmax"):
+    with pytest.warns(UserWarning, match="Implicit dimension choice for softmax") as w:
         found = F.softmax(nt.zeros(2, 4))
+        nt.nn.Softmax()(nt.zeros(2, 4))
+    assert [one.filename for one in w] == [__file__] * 2
     assert found[0, 0].item() == 0.25
     with pytest.warns(UserWarning, match="log_softmax"):
         F.log_softmax(nt.zeros(2))
@@ -186,6 +194,8 @@ def test_gumbel_softmax_draws_by_the_probabilities():
     logits = nt.log(nt.tensor([0.5, 0.3, 0.2])).expand(4000, 3)
     hard = F.gumbel_softmax(logits, tau=0.5, hard=True)
     assert sorted(set(np.round(hard.numpy().ravel(), 5))) == [0, 1]
+    assert F.gumbel_softmax(nt.tensor(2.0), hard=True).item() == 1
+    assert F.gumbel_softmax(nt.zeros(3, 2), hard=True, dim=0).sum(0).tolist() == [1, 1]
     share = hard.mean(0).numpy()
     np.testing.assert_allclose(share, [0.5, 0.3, 0.2], atol=0.05)
     soft = F.gumbel_softmax(logits, tau=0.5)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import numtensor as nt
 from numtensor import chosen_rows, sorted_rows
-from numtensor.errors import DimError, DTypeError, ShapeError
+from numtensor.errors import AutogradError, DimError, DTypeError, ShapeError
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -323,3 +323,31 @@ def test_unique_consecutive():
 def test_unique_of_nothing():
     with pytest.raises(DimError, match="there are 0 sized dimensions"):
         nt.unique(laws.made(np.zeros((2, 0))), dim=0)
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_extremes_and_out(keepdim):
+    x = nt.tensor([[1.0, 5.0], [4.0, 2.0]], device=laws.DEVICE)
+    shape = (2, 1) if keepdim else (2,)
+    values = nt.empty(shape, device=laws.DEVICE)
+    places = nt.empty(shape, dtype=nt.int64, device=laws.DEVICE)
+    pair = nt.max(x, 1, keepdim, out=(values, places))
+    assert pair.values is values and pair.indices is places
+    assert laws.numpy_of(values).ravel().tolist() == [5, 4]
+    assert laws.numpy_of(places).ravel().tolist() == [1, 0]
+    both, one = nt.empty(2, 2, device=laws.DEVICE), nt.empty((), device=laws.DEVICE)
+    assert nt.min(x, x.t(), out=both) is both
+    assert laws.numpy_of(both).tolist() == [[1, 4], [4, 2]]
+    assert nt.min(x, out=one) is one and one.item() == 1
+    with pytest.raises(ShapeError, match="max: got out of shape"):
+        nt.max(x, 1, keepdim, out=(values[:1], places))
+
+
+def test_out_is_neither_broadcast_to_nor_recorded():
+    x = nt.tensor([3.0, 1.0], requires_grad=True, device=laws.DEVICE)
+    with pytest.raises(ShapeError, match="msort: got out of shape"):
+        nt.msort(x.detach(), out=nt.empty(2, 2, device=laws.DEVICE))
+    with pytest.raises(ShapeError, match="diff: got out of shape"):
+        nt.diff(x.detach(), out=nt.empty(2, device=laws.DEVICE))
+    with pytest.raises(AutogradError, match="don't support automatic differentiation"):
+        nt.msort(x, out=nt.empty(2, device=laws.DEVICE))

@@ -55,7 +55,14 @@ MAY_IMPORT = {
         "layout",
         "storage",
     },
-    "launch": {"devices", "kernels", "launch_cpu", "launch_cuda", "launch_parts"},
+    "launch": {
+        "devices",
+        "dtypes",
+        "kernels",
+        "launch_cpu",
+        "launch_cuda",
+        "launch_parts",
+    },
     "ops.registry": set(),
 }
 

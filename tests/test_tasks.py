@@ -9,11 +9,10 @@ import pytest
 import numtensor as nt
 from numtensor import launch
 from numtensor.kernels import tasks
+from numtensor.kernels.by_hand.ramp import ramp
 from numtensor.kernels.expr import apply, var
-from numtensor.ops.registry import TABLE
 
 pytestmark = pytest.mark.usefixtures("device")
-assert TABLE
 
 
 def row_logsumexp(dtype):
@@ -55,6 +54,13 @@ def test_a_kernel_over_rows(dtype):
     np.testing.assert_allclose(
         laws.numpy_of(out), expected, rtol=1e-5 if dtype == "float32" else 1e-13
     )
+
+
+def test_a_kernel_without_numbers():
+    out = nt.zeros(5, dtype=nt.int64, device=laws.DEVICE)
+    call = launch.by_tasks(ramp(), 5, (), out.device)
+    call.run(call.kernel, call.n, out.data_ptr(), call.table, 7, -2)
+    assert laws.numpy_of(out).tolist() == [7, 5, 3, 1, -1]
 
 
 def test_many_rows_are_shared_by_threads():

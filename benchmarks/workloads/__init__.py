@@ -14,6 +14,10 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+#: the thermometer's readings, and how fast its models learn
+T_C = [0.5, 14.0, 15.0, 28.0, 11.0, 8.0, 3.0, -4.0, 6.0, 13.0, 21.0]
+T_U = [35.7, 55.9, 58.2, 81.9, 56.3, 48.9, 33.9, 21.8, 48.4, 60.4, 68.4]
+LEARNING_RATE = 1e-2
 FLAVOURS = {"numtensor": "torch", "torch": "torch", "numpy": "numpy", "jax": "jax"}
 Run = Callable[[], Any]
 Maker = Callable[..., Run]

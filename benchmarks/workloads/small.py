@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.workloads import Group, Run
-
-T_C = [0.5, 14.0, 15.0, 28.0, 11.0, 8.0, 3.0, -4.0, 6.0, 13.0, 21.0]
-T_U = [35.7, 55.9, 58.2, 81.9, 56.3, 48.9, 33.9, 21.8, 48.4, 60.4, 68.4]
-LEARNING_RATE = 1e-2
+from benchmarks.workloads import LEARNING_RATE, T_C, T_U, Group, Run, networks
 
 
 def add_grad(m: Any, a: Any, b: Any) -> Run:
@@ -88,3 +84,4 @@ add("matmul_13", [(13, 13)] * 2, lambda m, a, b: lambda: a @ b)
 add("from_list", [], lambda m: lambda: m.tensor(T_C), "torch")
 add("from_list", [], lambda m: lambda: m.array(T_C, dtype=m.float32), "numpy", "jax")
 add("zeros_11", [], lambda m: lambda: m.zeros(11, dtype=m.float32))
+GROUP |= networks.GROUP

@@ -7,6 +7,8 @@ element of the kernel, a column for each position of the window. Text only.
 
 from __future__ import annotations
 
+import math
+
 from ..tasks import Lines, Tasks
 from .windows import (
     WINDOWS,
@@ -158,13 +160,58 @@ def weight_grad(dtype: str) -> Tasks:
 # Columns, for products by BLAS; what unfold and fold do, too
 
 
-def columns(dtype: str, unit: bool) -> Tasks:
+#: what is known of windows: nothing; they move by single elements along rows, which are
+#: neighbours; there are, too, as many in a row as elements, rows are neighbours, and
+#: windows move by single rows, so that those of a plane are taken as one long row
+ANY, UNIT, FLAT = "any", "unit", "flat"
+
+
+def _no_edges(s: Lines, at: str, zero: str) -> None:
+    """Set to zero what windows that are taken as one row have beyond their own rows."""
+    inside_rows(s, "R", "1", "shift", "W")
+    for begin, end in (("0", "low"), ("high", "R")):
+        s.open(f"for k in range({begin}, {end}):")
+        s.open("for q in range(Q):")
+        s.add(f"columns[{at} + q * R + k] = {zero}")
+        s.close()
+        s.close()
+
+
+def columns(dtype: str, windows: str) -> Tasks:
     """Lay out the columns of images. Pointers: columns, x.
 
-    A task is a channel of an image (an element of the matrix, on a CUDA device). `unit`
-    says that the window moves by single elements that are neighbours.
+    A task is a channel of an image (an element of the matrix, on a CUDA device).
     """
+    unit = windows != ANY
     move = "shift + k" if unit else "(k * sw + shift) * x_w"
+    zero = f"{dtype}(0)"
+
+    def plane(s: Lines) -> None:
+        """Lay out windows that are one row."""
+        s.add("count = Q * R", "size = H * W", "jump = (e * dh - ph) * W + shift")
+        s.open("if z >= 0 and z < D:")
+        s.add("line = n * x_n + c * x_c + z * x_d + jump")
+        inside_rows(s, "count", "1", "jump", "size")
+        row(s, "count", "columns[at + k]", "x[line + k]", zero)
+        _no_edges(s, "at", zero)
+        s.close()
+        s.open("else:")
+        row(s, "count", "columns[at + k]", None, zero)
+        s.close()
+        s.add("at += count")
+
+    def rows_of_plane(s: Lines) -> None:
+        s.open("for q in range(Q):")
+        s.add("u = q * sh - ph + e * dh")
+        s.open("if z >= 0 and z < D and u >= 0 and u < H:")
+        s.add("line = n * x_n + c * x_c + z * x_d + u * x_h")
+        row(s, "R", "columns[at + k]", f"x[line + {move}]", zero)
+        s.close()
+        s.open("else:")
+        row(s, "R", "columns[at + k]", None, zero)
+        s.close()
+        s.add("at += R")
+        s.close()
 
     def build(s: Lines) -> None:
         rows = [("n", ""), ("c", "C"), ("a", "kd"), ("e", "kh"), ("f", "kw")]
@@ -184,21 +231,12 @@ def columns(dtype: str, unit: bool) -> Tasks:
         s.open("for e in range(kh):")
         s.open("for f in range(kw):")
         s.add("shift = f * dw - pw")
-        inside_rows(s, "R", "1" if unit else "sw", "shift", "W")
+        if windows != FLAT:
+            inside_rows(s, "R", "1" if unit else "sw", "shift", "W")
         s.add("at = to")
         s.open("for p in range(P):")
         s.add("z = p * sd - pd + a * dd")
-        s.open("for q in range(Q):")
-        s.add("u = q * sh - ph + e * dh")
-        s.open("if z >= 0 and z < D and u >= 0 and u < H:")
-        s.add("line = n * x_n + c * x_c + z * x_d + u * x_h")
-        row(s, "R", "columns[at + k]", f"x[line + {move}]", f"{dtype}(0)")
-        s.close()
-        s.open("else:")
-        row(s, "R", "columns[at + k]", None, f"{dtype}(0)")
-        s.close()
-        s.add("at += R")
-        s.close()
+        (plane if windows == FLAT else rows_of_plane)(s)
         s.close()
         s.add("to += to_k")
         s.close()
@@ -206,7 +244,7 @@ def columns(dtype: str, unit: bool) -> Tasks:
         s.close()
 
     return Tasks(
-        ("conv columns", dtype, unit),
+        ("conv columns", dtype, windows),
         "conv_columns",
         f"Columns of windows, {dtype}.",
         (("columns", dtype), ("x", dtype)),
@@ -215,13 +253,39 @@ def columns(dtype: str, unit: bool) -> Tasks:
     )
 
 
-def add_columns(dtype: str, unit: bool) -> Tasks:
+def add_columns(dtype: str, windows: str) -> Tasks:
     """Sum columns to images, of which each element takes part in several windows.
 
     Pointers: x, contiguous; columns, whose strides are from_n, from_k, from_p. A task
-    is a row of an image, on a CUDA device an element: each gathers what is its own.
+    is a row of an image, on a CUDA device an element: each gathers what is its own. If
+    windows are flat, a task is a channel; from_p is 1, and columns are changed.
     """
+    unit = windows != ANY
     move = "shift + k" if unit else "k * sw + shift"
+
+    def channel(s: Lines) -> None:
+        split(s, "i", [("n", ""), ("c", "C")])
+        s.add("size = H * W", "count = Q * R", "start = i * D * size")
+        s.open("for k in range(D * size):")
+        s.add(f"x[start + k] = {dtype}(0)")
+        s.close()
+        s.add("line = n * from_n + c * (kd * kh * kw) * from_k")
+        for name, axis in (("a", "kd"), ("e", "kh"), ("f", "kw")):
+            s.open(f"for {name} in range({axis}):")
+        s.add("shift = f * dw - pw", "jump = (e * dh - ph) * W + shift")
+        s.open("for p in range(P):")
+        s.add("z = p * sd - pd + a * dd")
+        s.open("if z >= 0 and z < D:")
+        s.add("at = line + p * count", "to = start + z * size + jump")
+        _no_edges(s, "at", f"{dtype}(0)")
+        inside_rows(s, "count", "1", "jump", "size")
+        s.open("for k in range(low, high):")
+        s.add("x[to + k] += columns[at + k]")
+        for _ in range(3):
+            s.close()
+        s.add("line += from_k")
+        for _ in range(3):
+            s.close()
 
     def element(s: Lines) -> None:
         s.add(f"total = {dtype}(0)")
@@ -246,6 +310,9 @@ def add_columns(dtype: str, unit: bool) -> Tasks:
             split(s, "i", [*rows, ("k", "W")])
             element(s)
             return
+        if windows == FLAT:
+            channel(s)
+            return
         split(s, "i", rows)
         s.add("to = i * W")
         s.open("for k in range(W):")
@@ -268,7 +335,7 @@ def add_columns(dtype: str, unit: bool) -> Tasks:
             s.close()
 
     return Tasks(
-        ("conv add_columns", dtype, unit),
+        ("conv add_columns", dtype, windows),
         "conv_add_columns",
         f"Sums of the columns of windows, {dtype}.",
         (("x", dtype), ("columns", dtype)),
@@ -349,13 +416,13 @@ def padded(dtype: str, unit: bool) -> Tasks:
     )
 
 
-def direct(dtype: str, kernel: tuple[int, int, int], block: int, bias: bool) -> Tasks:
+def direct(dtype: str, kernel: tuple[int, ...], block: int, bias: bool) -> Tasks:
     """A stretch of a row of y for `block` channels at a time, all taps printed.
 
     Pointers: y0, y1, ...: y at channel 0, 1, ...; x, whose columns are neighbours; w;
     b. Numbers `tap*` are the distances in x of the kernel's elements.
     """
-    taps = kernel[0] * kernel[1] * kernel[2]
+    taps = math.prod(kernel)
     own = range(block)
 
     def build(s: Lines) -> None:
@@ -386,7 +453,7 @@ def direct(dtype: str, kernel: tuple[int, int, int], block: int, bias: bool) -> 
         pointers.append(("b", dtype))
     return Tasks(
         ("conv direct", dtype, kernel, block, bias),
-        f"conv_direct_{kernel[0]}x{kernel[1]}x{kernel[2]}",
+        "conv_direct_" + "x".join(str(k) for k in kernel),
         f"Convolution of {dtype}, {block} channels at a time.",
         tuple(pointers),
         build,

@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..tasks import Lines, Tasks
-from .softmax import exponential, largest, logarithm, sweep
+from .softmax import begin_row, elementary, largest, sweep
 
 
 def checked(dtype: str, weighted: bool) -> Tasks:
     """Return the kernel of one task that sums the weights of all targets.
 
-    place[0] is the position of the first target that is no class, or -1.
+    place[0] is one more than the position of the first target that is no class, or 0.
     """
 
     def build(s: Lines) -> None:
-        s.add("total = float64(0)", "found = int64(-1)")
+        s.add("total = float64(0)", "found = int64(0)")
         s.open("for k in range(count):")
         s.add("t = target[k]")
         s.open("if t != ignore:")
         s.open("if t >= 0 and t < n:")
         s.add(f"total += {'float64(weight[t])' if weighted else 'float64(1)'}")
         s.close()
-        s.open("elif found < 0:")
-        s.add("found = k")
+        s.open("elif found == 0:")
+        s.add("found = k + 1")
         s.close()
         s.close()
         s.close()
@@ -84,13 +84,7 @@ def _rows(
         return f"base + {k}" if flat else f"base + {k} * inner"
 
     def begin(s: Lines) -> None:
-        if flat:
-            s.add("base = i * n")
-        else:
-            s.add(
-                "above = udiv(i, inner)",
-                "base = above * n * inner + (i - above * inner)",
-            )
+        begin_row(s, flat)
         s.add("t = target[i]")
         s.open("if t != ignore and t >= 0 and t < n:")
         s.add(f"w = {'weight[t]' if weighted else f'{dtype}(1)'}")
@@ -140,18 +134,18 @@ def cross_entropy(
     """
 
     def build(s: Lines, at: Callable[[str], str]) -> None:
-        largest(s, dtype, at)
+        largest(s, at)
 
         def term() -> str:
             s.add(f"gap = x[{at('k')}] - most")
-            power = exponential(s, dtype, "gap")
+            power = elementary(s, "exp", "gap", dtype)
             if slopes:
                 s.add(f"slope[{at('k')}] = {power}")
             return power
 
         sweep(s, dtype, "total", term)
         s.add(
-            f"log_total = {logarithm(s, 'total')}",
+            f"log_total = {elementary(s, 'log', 'total', 'float64')}",
             "here = float64(w)",
             f"own = log_total - float64(x[{at('t')}] - most)",
             "unit = div(float64(1), float64(share[0]))",

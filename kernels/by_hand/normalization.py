@@ -7,6 +7,7 @@ digits once mean / deviation reaches 1e4. Sums are joined in float64.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ..expr import apply, var
 from ..tasks import Lines, Tasks
@@ -161,7 +162,7 @@ def _sums(
 ) -> None:
     """Print float64 sums over each channel, into memory total[c] of these names."""
     for name in totals:
-        _each_channel(s, flat, lambda name=name: s.add(f"{name}[c] = 0.0"))  # type: ignore[misc]
+        _each_channel(s, flat, partial(s.add, f"{name}[c] = 0.0"))
 
     def add() -> None:
         for name, term in totals.items():
@@ -169,7 +170,7 @@ def _sums(
 
     def run() -> None:
         for name, term in totals.items():
-            sweep(s, dtype, "run", lambda term=term: term("base + k"))  # type: ignore[misc]
+            sweep(s, dtype, "run", partial(term, "base + k"))
             s.add(f"{name}[c] = {name}[c] + run")
 
     _over_channels(s, flat, add, run)

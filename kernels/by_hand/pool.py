@@ -203,12 +203,11 @@ def put(dtype: str, adaptive: bool) -> Tasks:
     )
 
 
-#: what the sum of a window is divided by: its elements with those of the padding, those
-#: inside, or a given number
-COUNTS = ("all", "inside", "given")
-
-
 def _divisor(s: Lines, count: str, adaptive: bool) -> None:
+    """Set `count`, which the sum of a window is divided by.
+
+    Its elements, "all" or those "inside" the image, or the "given" number.
+    """
     _bounds(s, adaptive, "count")
     if adaptive or count == "inside":
         s.add("count = (z1 - z0) * (u1 - u0) * (v1 - v0)")

@@ -30,7 +30,17 @@ def sweep(s: Lines, dtype: str, total: str, value: Callable[[], str]) -> None:
     s.close()
 
 
-def largest(s: Lines, dtype: str, at: Callable[[str], str]) -> None:
+def begin_row(s: Lines, flat: bool) -> None:
+    """Print where row i begins, `base`; `flat` rows lie one after the other."""
+    if flat:
+        s.add("base = i * n")
+    else:
+        s.add(
+            "above = udiv(i, inner)", "base = above * n * inner + (i - above * inner)"
+        )
+
+
+def largest(s: Lines, at: Callable[[str], str]) -> None:
     """Print the search for the largest element, `most`; NaN if there is one."""
     s.add(f"most = x[{at('0')}]")
     s.open("for k in range(1, n):")
@@ -38,14 +48,9 @@ def largest(s: Lines, dtype: str, at: Callable[[str], str]) -> None:
     s.close()
 
 
-def exponential(s: Lines, dtype: str, of: str) -> str:
-    """Print e to the power of a name's value."""
-    return s.value(apply("exp", var(of, dtype)))
-
-
-def logarithm(s: Lines, of: str) -> str:
-    """Print the logarithm of a float64 name's value."""
-    return s.value(apply("log", var(of, "float64")))
+def elementary(s: Lines, function: str, of: str, dtype: str) -> str:
+    """Print a function ("exp", "log") of a name's value; return its value's name."""
+    return s.value(apply(function, var(of, dtype)))
 
 
 class _Walk:
@@ -59,13 +64,8 @@ class _Walk:
         self.s = s
         self.dtype = dtype
         self.columns = form == "columns"
-        if form == "rows":
-            s.add("base = i * n")
-        elif form == "strided":
-            s.add(
-                "above = udiv(i, inner)",
-                "base = above * n * inner + (i - above * inner)",
-            )
+        if not self.columns:
+            begin_row(s, form == "rows")
         else:
             s.add(
                 "above = udiv(i, across)",
@@ -93,7 +93,7 @@ class _Walk:
     def value(self, function: str, of: str, dtype: str) -> str:
         """Print an elementary function of what a line says; return its value's name."""
         self.add(f"argument = {of}")
-        return self.s.value(apply(function, var("argument", dtype)))
+        return elementary(self.s, function, "argument", dtype)
 
     def each_row(self, body: Callable[[], None]) -> None:
         """Print what is done once for each row."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from ..errors import DimNameError, message
@@ -252,26 +253,7 @@ def _dressed(
 ) -> Any:
     """Return what an operator returned with names."""
     if isinstance(result, Tensor):
-        if names is not None and len(names) != result.ndim:
-            if result.ndim:
-                raise DimNameError(
-                    message(
-                        op,
-                        f"names {words.text(names)} for a result of {result.ndim} dims",
-                        "a name, or None, for each dim",
-                        "Drop names with rename(None) first.",
-                    )
-                )
-            names = None
-        if names is not None and not any(name is not None for name in names):
-            names = None
-        before = origin.get(id(result))
-        if before is not None:
-            same = before._spec.names == names
-            return before if same else renamed(before, names)
-        if id(result) in given:
-            return result if names is None else renamed(result, names)
-        return named(result, names)
+        return _dressed_tensor(op, result, names, origin, given)
     if isinstance(result, (tuple, list)):
         each = names if isinstance(names, list) else [names] * len(result)
         made = [
@@ -281,6 +263,35 @@ def _dressed(
             return type(result)(*made)
         return type(result)(made)
     return result
+
+
+def _dressed_tensor(
+    op: str,
+    result: Tensor,
+    names: Names | None,
+    origin: dict[int, Tensor],
+    given: dict[int, Tensor],
+) -> Tensor:
+    if names is not None and len(names) != result.ndim:
+        if result.ndim:
+            raise DimNameError(
+                message(
+                    op,
+                    f"names {words.text(names)} for a result of {result.ndim} dims",
+                    "a name, or None, for each dim",
+                    "Drop names with rename(None) first.",
+                )
+            )
+        names = None
+    if names is not None and not any(name is not None for name in names):
+        names = None
+    before = origin.get(id(result))
+    if before is not None:
+        same = before._spec.names == names
+        return before if same else renamed(before, names)
+    if id(result) in given:
+        return result if names is None else renamed(result, names)
+    return named(result, names)
 
 
 # The engine's own operators: they come here where no plan is known
@@ -326,7 +337,7 @@ def reduction(
         dim = _places(operator.name, dim, x.names)
     result = operator(bare(x), dim, keepdim, dtype)
     names = rules.reduce({"input": x, "dim": dim, "keepdim": keepdim})
-    return _dressed(operator.name, result, names, {}, {})  # type: ignore[no-any-return]
+    return _dressed_tensor(operator.name, result, names, {}, {})
 
 
 # What users call
@@ -344,8 +355,8 @@ def override(name: str, method: Any, rule: Any) -> None:
     if rule == "own":
         return
     if isinstance(method, property):
-        enter = Named(name, method.fget, rule)  # type: ignore[arg-type]
-        setattr(NamedTensor, name, property(lambda self: enter(self)))
+        getter: Any = method.fget
+        setattr(NamedTensor, name, property(Named(name, getter, rule)))
         return
     enter = Named(name, method, rule)
 
@@ -369,8 +380,8 @@ def guard(name: str, call: Callable[..., Any], rule: Any) -> Callable[..., Any]:
         return call
     shape = (found.params, found.star, found.only, found.more)
     made = _guard_maker(*shape, single, several)(call, Named(name, call, rule))
-    made.__defaults__ = found.defaults  # type: ignore[attr-defined]
-    made.__kwdefaults__ = found.kwdefaults  # type: ignore[attr-defined]
+    made.__defaults__ = found.defaults
+    made.__kwdefaults__ = found.kwdefaults
     return functools.update_wrapper(made, call)
 
 
@@ -410,7 +421,7 @@ def _guard_maker(
     more: str,
     single: tuple[str, ...],
     several: tuple[str, ...],
-) -> Callable[[Callable[..., Any], Named], Callable[..., Any]]:
+) -> Callable[[Callable[..., Any], Named], FunctionType]:
     """Return what makes a guard for functions with these parameters."""
     head = [*params]
     head += [f"*{star}"] if star else ["*"] if only else []
@@ -427,13 +438,14 @@ def _guard_maker(
     )
     code = compile(text, "<guard of named tensors>", "exec")
 
-    def make(call: Callable[..., Any], enter: Named) -> Callable[..., Any]:
+    def make(call: Callable[..., Any], enter: Named) -> FunctionType:
         room: dict[str, Any] = {
             "call": call, "enter": enter, "Tensor": Tensor, "Named": NamedTensor,
             "among": _among, "__name__": __name__,
         }  # fmt: skip
         exec(code, room)
-        return room["guarded"]  # type: ignore[no-any-return]
+        made: FunctionType = room["guarded"]
+        return made
 
     return make
 

@@ -51,7 +51,7 @@ def _ints(value: Any) -> tuple[int, ...]:
 # What most operators do
 
 
-def keep(args: Arguments) -> Result:
+def keep(args: Arguments) -> Names:
     """The names of the first tensor."""
     return tensors(args)[0].names
 
@@ -73,7 +73,7 @@ def unify_all(op: str, given: Sequence[Tensor]) -> Names:
     return names
 
 
-def reduce(args: Arguments) -> Result:
+def reduce(args: Arguments) -> Names:
     """The names of the first tensor without those of `dim`; all with keepdim."""
     names = tensors(args)[0].names
     dim = args.get("dim")
@@ -111,7 +111,6 @@ def extreme(args: Arguments) -> Result:
 def quantile(args: Arguments) -> Result:
     """As a reduction; several quantiles are a new dim, in front and without a name."""
     names = reduce(args)
-    assert isinstance(names, tuple)
     q = args.get("q")
     return (None, *names) if isinstance(q, Tensor) and q.ndim else names
 
@@ -124,7 +123,6 @@ def reordered(order: Callable[[Arguments, int], Sequence[int]]) -> Rule:
 
     def rule(args: Arguments) -> Result:
         names = keep(args)
-        assert isinstance(names, tuple)
         n = len(names)
         picked = [at(d, n) for d in order(args, n)]
         if sorted(picked) != list(range(n)):

@@ -130,8 +130,7 @@ def stack(
     place = 0 if isinstance(dim, str) else dim
     wanted = rules.inserted(names, place, new)
     words.checked("stack", wanted, len(wanted))
-    rule: rules.Rule = lambda args: wanted  # noqa: E731
-    enter = Named("stack", plain, rule)
+    enter = Named("stack", plain, lambda args: wanted)
     result = enter(tensors, place, out=out, **keywords)
     return named(result, wanted) if new is not None else result
 

@@ -13,6 +13,7 @@ from . import (
     contraction,
     copies,
     counting,
+    diagonals,
     differences,
     exponential,
     gathering,

@@ -258,6 +258,9 @@ def write(x: Tensor, key: Any, value: Any) -> bool:
     Raises: DimError, DTypeError, DeviceError, ShapeError, AutogradError.
     """
     one = not isinstance(value, Tensor) or value._spec.ndim == 0
+    if type(key) is list:
+        index = integers(key)
+        key = key if index is None else index
     if type(key) is Tensor:
         own = key._spec
         if (

@@ -5,6 +5,7 @@ Each comes down to matrix products of tensors whose dims were permuted and merge
 
 from __future__ import annotations
 
+import functools
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from .. import layout
 from ..errors import DTypeError, ShapeError, message
+from ..names import rules
 from ..tensor import Tensor
 from .declare import composed
 from .linear import bmm, matmul, mm, mv
@@ -38,7 +40,10 @@ def _labels(text: str, ndim: int, wide: int, where: str) -> list[Any]:
             if letter not in _LETTERS:
                 raise _fault(
                     f"the subscript {letter!r} in {where}",
-                    "invalid subscript given, subscripts must be in [a-zA-Z].",
+                    f"found '.' for {where} that is not part of the one ellipsis it "
+                    "may have."
+                    if letter == "."
+                    else "invalid subscript given, subscripts must be in [a-zA-Z].",
                 )
     if not dots:
         return list(text)
@@ -48,25 +53,29 @@ def _labels(text: str, ndim: int, wide: int, where: str) -> list[Any]:
     return [*left, *range(-inside, 0), *right]
 
 
-def _parse(equation: str, tensors: Sequence[Tensor]) -> tuple[list[list[Any]], Any]:
-    """Return the labels of each operand's dims, and of the result's."""
+@functools.lru_cache(maxsize=256)
+def _parse(equation: str, ranks: tuple[int, ...]) -> tuple[list[list[Any]], Any]:
+    """Return the labels of the dims of operands of these ranks, and of the result's.
+
+    They are kept for the next call, which must not change them.
+    """
     given, arrow, wanted = equation.replace(" ", "").partition("->")
     parts = given.split(",")
-    if len(parts) != len(tensors):
+    if len(parts) != len(ranks):
         raise _fault(
-            f"{len(parts)} subscripts and {len(tensors)} operands",
+            f"{len(parts)} subscripts and {len(ranks)} operands",
             "more operands were provided than specified in the equation."
-            if len(parts) < len(tensors)
+            if len(parts) < len(ranks)
             else "fewer operands were provided than specified in the equation.",
         )
     labels = []
-    for k, (part, x) in enumerate(zip(parts, tensors, strict=True)):
-        found = _labels(part, x.ndim, 0, f"operand {k}")
-        if len(found) != x.ndim:
+    for k, (part, rank) in enumerate(zip(parts, ranks, strict=True)):
+        found = _labels(part, rank, 0, f"operand {k}")
+        if len(found) != rank:
             raise _fault(
-                f"subscripts {part!r} for operand {k} with {x.ndim} dims",
+                f"subscripts {part!r} for operand {k} with {rank} dims",
                 f"the number of subscripts in the equation ({len(found)}) does not "
-                f"match the number of dimensions ({x.ndim}) for operand {k} and no "
+                f"match the number of dimensions ({rank}) for operand {k} and no "
                 "ellipsis was given.",
             )
         labels.append(found)
@@ -95,7 +104,19 @@ _ORDER = set(_LETTERS)
 def _sublists(operands: Sequence[Any]) -> tuple[str, list[Tensor]]:
     """Turn `einsum(x, [0, 1], y, [1, 2], [0, 2])` into an equation and operands."""
 
-    def text(numbers: Sequence[Any]) -> str:
+    def text(numbers: Any) -> str:
+        if not isinstance(numbers, (list, tuple)):
+            raise _fault(
+                f"subscripts of type {type(numbers).__name__}",
+                "After each operand comes a list of its subscripts.",
+            )
+        for n in numbers:
+            if n is not Ellipsis and not (isinstance(n, int) and 0 <= n < 52):
+                raise _fault(
+                    f"the subscript {n!r}",
+                    "subscript in subscript list is not within the valid range "
+                    "[0, 52).",
+                )
         return "".join("..." if n is Ellipsis else _LETTERS[n] for n in numbers)
 
     pairs = list(operands)
@@ -106,7 +127,7 @@ def _sublists(operands: Sequence[Any]) -> tuple[str, list[Tensor]]:
 def _names(args: dict[str, Any]) -> Any:
     """Names follow the labels, and have to agree where one label has several."""
     equation, operands = _given(args["equation"], args["operands"])
-    labels, result = _parse(equation, operands)
+    labels, result = _parse(equation, tuple(x.ndim for x in operands))
     known: dict[Any, str] = {}
     for found, x in zip(labels, operands, strict=True):
         for label, name in zip(found, x.names, strict=True):
@@ -125,13 +146,17 @@ def _given(equation: Any, operands: Sequence[Any]) -> tuple[str, list[Tensor]]:
         equation, operands = _sublists((equation, *operands))
     elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = operands[0]
-    for x in operands:
+    for x in operands if isinstance(equation, str) else [equation]:
         if not isinstance(x, Tensor):
             raise DTypeError(
                 message("einsum", f"a {type(x).__name__}", "Tensors", "Use nt.tensor.")
             )
     if not operands:
-        raise _fault("no operands", "must provide at least one operand.")
+        raise _fault(
+            "no operands",
+            "must specify the equation string and at least one operand, or at least "
+            "one operand and its subscripts list.",
+        )
     return equation, list(operands)
 
 
@@ -165,10 +190,17 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     tensor([6., 6.])
     """
     equation, tensors = _given(equation, operands)
-    labels, result = _parse(equation, tensors)
+    labels, result = _parse(equation, tuple(x.ndim for x in tensors))
     sizes: dict[Any, int] = {}
     for k, (found, x) in enumerate(zip(labels, tensors, strict=True)):
+        own: dict[Any, int] = {}
         for name, size in zip(found, x.shape, strict=True):
+            if own.setdefault(name, size) != size:
+                raise _fault(
+                    f"operand {k} of shape {list(x.shape)}",
+                    f"subscript {name} is repeated for operand {k} but the sizes don't "
+                    f"match, {size} != {own[name]}.",
+                )
             known = sizes.setdefault(name, size)
             if known == 1:
                 sizes[name] = size
@@ -205,6 +237,8 @@ Term = tuple[Tensor, list[Any]]
 def _simple(x: Tensor, names: list[Any], sizes: dict[Any, int]) -> Term:
     """Take diagonals for repeated labels, and drop dims of size 1 that broadcast."""
     names = list(names)
+    if 1 not in x.shape and len(set(names)) == len(names):
+        return x, names
     for d in reversed(range(len(names))):
         if x.shape[d] == 1 and (sizes[names[d]] != 1 or names.count(names[d]) > 1):
             x = squeeze(x, d)
@@ -270,18 +304,14 @@ def _pair(first: Term, second: Term, kept: set[Any], sizes: dict[Any, int]) -> T
     def size(names: list[Any]) -> int:
         return layout.numel([sizes[n] for n in names])
 
-    left = reshape(
-        _ordered(x, mine, batch + rows + joined),
-        (size(batch), size(rows), size(joined)),
+    stack = (size(batch),) if batch else ()
+    depth = size(joined)
+    left = _ordered(x, mine, batch + rows + joined)
+    right = _ordered(y, theirs, batch + joined + columns)
+    product = (bmm if batch else mm)(
+        reshape(left, (*stack, size(rows), depth)),
+        reshape(right, (*stack, depth, size(columns))),
     )
-    right = reshape(
-        _ordered(y, theirs, batch + joined + columns),
-        (size(batch), size(joined), size(columns)),
-    )
-    if batch:
-        product = bmm(left, right)
-    else:
-        product = mm(squeeze(left, 0), squeeze(right, 0))
     names = batch + rows + columns
     return reshape(product, tuple(sizes[n] for n in names)), names
 
@@ -310,14 +340,26 @@ def _tensordot_dims(a: Tensor, b: Tensor, dims: Any) -> tuple[list[int], list[in
                     "tensordot",
                     f"dims={dims} for a {a.ndim}-d and a {b.ndim}-d tensor",
                     "0 to the fewer of their dims",
-                    f"tensordot expects dims >= 0, but got dims={dims}.",
+                    f"tensordot expects dims >= 0, but got dims={dims}."
+                    if dims < 0
+                    else "tensordot expects dims < ndim_a or ndim_b, but got "
+                    f"dims={dims}.",
                 )
             )
         return list(range(a.ndim - dims, a.ndim)), list(range(dims))
     first, second = (list(d) if not isinstance(d, int) else [d] for d in dims)
-    mine = [layout.normalize_dim("tensordot", d, a.ndim) for d in first]
-    theirs = [layout.normalize_dim("tensordot", d, b.ndim) for d in second]
-    return mine, theirs
+    if len(first) != len(second):
+        raise ShapeError(
+            message(
+                "tensordot",
+                f"dims {first} and {second}",
+                "as many of each",
+                "both dimension lists should have same length.",
+            )
+        )
+    mine = layout.normalize_dims("tensordot", first, a.ndim)
+    theirs = layout.normalize_dims("tensordot", second, b.ndim)
+    return list(mine), list(theirs)
 
 
 def _tensordot_names(args: dict[str, Any]) -> Any:
@@ -342,32 +384,32 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Return the products of a and b summed over pairs of dims.
 
     `dims` is how many: the last of a with the first of b; or two lists of dims. Raises:
-    ShapeError, sizes that differ.
+    ShapeError, sizes that differ and of which none is 1.
     """
     mine, theirs = _tensordot_dims(a, b, dims)
-    sizes = [a.shape[d] for d in mine]
-    if len(mine) != len(theirs) or sizes != [b.shape[d] for d in theirs]:
-        raise ShapeError(
-            message(
-                "tensordot",
-                f"dims {mine} of {tuple(a.shape)} and {theirs} of {tuple(b.shape)}",
-                "as many of each, of equal sizes",
-                "contracted dimensions need to match.",
+    for d, e in zip(mine, theirs, strict=True):
+        if a.shape[d] != b.shape[e] and 1 not in (a.shape[d], b.shape[e]):
+            raise ShapeError(
+                message(
+                    "tensordot",
+                    f"dims {mine} of {tuple(a.shape)} and {theirs} of {tuple(b.shape)}",
+                    "equal sizes",
+                    "contracted dimensions need to match, but first has size "
+                    f"{a.shape[d]} in dim {d} and second has size {b.shape[e]} in dim "
+                    f"{e}.",
+                )
             )
-        )
-    rows = [d for d in range(a.ndim) if d not in mine]
-    columns = [d for d in range(b.ndim) if d not in theirs]
-    depth = layout.numel(sizes)
-    shape = [a.shape[d] for d in rows] + [b.shape[d] for d in columns]
-    left = reshape(
-        permute(a, tuple(rows + mine)),
-        (layout.numel([a.shape[d] for d in rows]), depth),
-    )
-    right = reshape(
-        permute(b, tuple(theirs + columns)),
-        (depth, layout.numel([b.shape[d] for d in columns])),
-    )
-    return reshape(mm(left, right), tuple(shape))
+    left = list(range(a.ndim))
+    right = [a.ndim + e for e in range(b.ndim)]
+    for d, e in zip(mine, theirs, strict=True):
+        right[e] = d
+    kept = set(left).symmetric_difference(right)
+    sizes = dict(zip(right, b.shape, strict=True))
+    for label, size in zip(left, a.shape, strict=True):
+        if sizes.get(label, 1) == 1:
+            sizes[label] = size
+    first, second = _simple(a, left, sizes), _simple(b, right, sizes)
+    return _pair(first, second, kept, sizes)[0]
 
 
 @composed(
@@ -384,6 +426,16 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     """Return the products of input and other summed over the last dim of both."""
     if input.ndim == 0 or other.ndim == 0:
         return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise ShapeError(
+            message(
+                "inner",
+                f"shapes {list(input.shape)} and {list(other.shape)}",
+                "equal last sizes",
+                "inner() the last dimension must match on both input tensors but got "
+                f"shapes {list(input.shape)} and {list(other.shape)}.",
+            )
+        )
     return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
 
 
@@ -394,10 +446,14 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Return the inner product of two vectors."""
     if input.ndim != 1 or other.ndim != 1:
-        raise ShapeError(
-            message("vdot", f"a {input.ndim}-d and a {other.ndim}-d tensor", "two 1-d")
-        )
+        raise _no_vectors("vdot", input, other)
     return matmul(input, other)
+
+
+def _no_vectors(op: str, a: Tensor, b: Tensor) -> ShapeError:
+    ranks = f"{a.ndim}D and {b.ndim}D"
+    do = f"1D tensors expected, but got {ranks} tensors."
+    return ShapeError(message(op, f"{ranks} tensors", "two vectors", do))
 
 
 @composed(
@@ -416,12 +472,34 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return reshape(full, tuple(p * q for p, q in zip(a.shape, b.shape, strict=True)))
 
 
-def _plus(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+def _plus(op: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """Return beta * input + alpha * product, as large as the product."""
+    for name, factor in (("beta", beta), ("alpha", alpha)):
+        if type(factor) is float and not product.is_floating_point():
+            do = (
+                f"For integral input tensors, argument {name} must not be a floating "
+                "point number."
+            )
+            raise DTypeError(message(op, f"{name}={factor}", "an integer", do))
+    if input._spec.shape != product._spec.shape:
+        input = expand(input, product.shape)
     if alpha != 1:
         product = product * alpha
-    if beta == 0:
-        return expand(product, product.shape)
+    if beta == 0:  # NaN in input does not count
+        return product
     return product + (input if beta == 1 else input * beta)
+
+
+@composed(
+    "addmm",
+    samples=lambda make: [((make(2, 2), make(2, 3), make(3, 2)), {})],
+    names=rules.add_product,
+)
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """Return beta * input + alpha * (mat1 @ mat2)."""
+    return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @composed(
@@ -432,7 +510,7 @@ def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """Return beta * input + alpha * (mat @ vec)."""
-    return _plus(input, mv(mat, vec), beta, alpha)
+    return _plus("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @composed(
@@ -443,7 +521,9 @@ def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """Return beta * input + alpha * the outer product of two vectors."""
-    return _plus(input, unsqueeze(vec1, 1) * vec2, beta, alpha)
+    if vec1.ndim != 1 or vec2.ndim != 1:
+        raise _no_vectors("addr", vec1, vec2)
+    return _plus("addr", input, unsqueeze(vec1, 1) * vec2, beta, alpha)
 
 
 @composed(
@@ -454,7 +534,7 @@ def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """Return beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
-    return _plus(input, bmm(batch1, batch2), beta, alpha)
+    return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
 @composed(
@@ -465,4 +545,4 @@ def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """Return beta * input + alpha * the sum of batch1 @ batch2 over the batch."""
-    return _plus(input, bmm(batch1, batch2).sum(0), beta, alpha)
+    return _plus("addbmm", input, bmm(batch1, batch2).sum(0), beta, alpha)

@@ -305,6 +305,16 @@ def check_holds(op: str, kind: dtype, *values: Any) -> None:
             )
 
 
+def held(op: str, kind: dtype, value: Any) -> Any:
+    """Return a Python number as a dtype holds it. Raises: as `check_holds`."""
+    if kind.category == dtypes.FLOAT:
+        if not -_LARGEST <= value <= _LARGEST:
+            check_holds(op, kind, value)
+        return value
+    check_holds(op, kind, value)
+    return int(value != 0 if kind.category == dtypes.BOOL else value)
+
+
 _RANGES = {
     **{
         name: (int(np.iinfo(name).min), int(np.iinfo(name).max))
@@ -334,13 +344,8 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 )
             )
         return copy_(self, value)
-    kind = self._spec.dtype
-    if type(value) in (int, float) and not (
-        kind.category == dtypes.FLOAT and -_LARGEST <= value <= _LARGEST
-    ):
-        check_holds("fill_", kind, value)
-        if kind.category != dtypes.FLOAT:
-            value = int(value != 0 if kind.category == dtypes.BOOL else value)
+    if type(value) in (int, float):
+        value = held("fill_", self._spec.dtype, value)
     return _fill.store(self, (value,), "in place")
 
 

@@ -15,6 +15,7 @@ from ..elementwise import Elementwise
 from ..names import boundary
 from ..reduce import Reduction
 from ..tensor import Tensor
+from .pairs import into
 from .registry import ROOMS, Declared, register
 
 Vjp = Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None
@@ -138,6 +139,17 @@ def attach(name: str, method: Callable[..., Any], names: Any = None) -> None:
     boundary.override(name, method, names)
 
 
+def attach_stored_back(of: Callable[..., Tensor]) -> None:
+    """Give Tensor the in-place form of a function: one that copies the result back."""
+
+    def call(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        return self.copy_(of(self, *args, **keywords))
+
+    call.__name__ = call.__qualname__ = f"{of.__name__}_"
+    call.__doc__ = f"In-place form of `{of.__name__}`."
+    attach(call.__name__, call)
+
+
 def room(name: str) -> dict[str, Callable[..., Any]]:
     """Return the functions declared for a module such as "nn.functional"."""
     return ROOMS.setdefault(name, {})
@@ -204,7 +216,7 @@ def reduction(
         if dtype is not None:
             dtype = find_dtype(dtype)
         result = operator(input, dim, keepdim, dtype)
-        return result if out is None else out.copy_(result)
+        return into(name, out, result)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc

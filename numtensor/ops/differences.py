@@ -9,6 +9,7 @@ from ..errors import ShapeError, message
 from ..layout import normalize_dim
 from ..tensor import Tensor
 from .declare import composed
+from .pairs import stored
 from .registry import function
 from .views import narrow
 
@@ -65,7 +66,7 @@ def diff(
         x = take(narrow(x, d, 1, size - 1), narrow(x, d, 0, size - 1))
     if x is input:
         x = x.clone()
-    return x if out is None else out.copy_(x)
+    return x if out is None else stored("diff", out, (x,))[0]
 
 
 def _areas(op: str, y: Tensor, x: Any, dx: float, dim: int) -> tuple[Tensor, int]:
@@ -79,7 +80,7 @@ def _areas(op: str, y: Tensor, x: Any, dx: float, dim: int) -> tuple[Tensor, int
     both = narrow(y, d, 1, n - 1) + narrow(y, d, 0, n - 1)
     if x is None:
         return both * (dx / 2), d
-    if x.ndim == 1 and y.ndim > 1:
+    if x.ndim == 1:
         if x.shape[0] != n:
             raise ShapeError(
                 message(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import layout
+from ..dtypes import bool_
+from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
 from .declare import attach
 from .registry import PUBLIC, function, publish
@@ -41,6 +43,15 @@ def broadcast_shapes(*shapes: Any) -> layout.Size:
     torch.Size([2, 3])
     """
     given = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    if any(size < 0 for shape in given for size in shape):
+        raise ShapeError(
+            message(
+                "broadcast_shapes",
+                f"shapes {given}",
+                "sizes of 0 or more",
+                "Attempting to broadcast a dimension with negative length!",
+            )
+        )
     return layout.Size(layout.broadcast_shapes("broadcast_shapes", *given))
 
 
@@ -57,7 +68,16 @@ _same("sgn", "sign")
 
 
 def positive(input: Tensor) -> Tensor:
-    """Return the tensor itself."""
+    """Return the tensor itself. Raises: DTypeError, a bool tensor."""
+    if input.dtype is bool_:
+        raise DTypeError(
+            message(
+                "positive",
+                "a bool tensor",
+                "numbers",
+                "The `+` operator, on a bool tensor is not supported.",
+            )
+        )
     return input
 
 
@@ -82,13 +102,31 @@ for _call in (positive, isposinf, isneginf, isreal):
 
 
 def _fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
-    """Set the diagonal of a matrix to a number; `wrap` begins anew below a square."""
+    """Set the elements whose indices are all equal to a number.
+
+    `wrap` begins anew below the square of a high matrix. Raises: ShapeError, fewer than
+    two dims, or more than two of different sizes.
+    """
+    if self.ndim < 2 or (self.ndim > 2 and len(set(self.shape)) > 1):
+        raise ShapeError(
+            message(
+                "fill_diagonal_",
+                f"a tensor of shape {list(self.shape)}",
+                "a matrix, or more dims of equal sizes",
+                "dimensions must larger than 1."
+                if self.ndim < 2
+                else "all dimensions of input must be of equal length.",
+            )
+        )
     if wrap and self.ndim == 2 and self.shape[0] > self.shape[1] + 1:
         rows = self.shape[0]
         for start in range(0, rows, self.shape[1] + 1):
             diagonal(self[start : start + self.shape[1]]).fill_(fill_value)
         return self
-    diagonal(self).fill_(fill_value)
+    along = self
+    while along.ndim > 2:  # dims of one index are joined, two by two
+        along = diagonal(along)
+    diagonal(along).fill_(fill_value)
     return self
 
 

@@ -19,7 +19,7 @@ from .placing import (
     take,
 )
 
-_EITHER = ("int64", "int32")
+EITHER = ("int64", "int32")
 
 
 def longs(like: Tensor, *values: Any) -> Tensor:
@@ -62,7 +62,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     d = normalize_dim("index_select", dim, input._spec.ndim)
     do = "index_select(): Expected dtype int32 or int64 for index."
-    index = as_index("index_select", index, input, do, _EITHER)
+    index = as_index("index_select", index, input, do, EITHER)
     _line("index_select", index, "index_select(): Index is supposed to be a vector.")
     index = _one(d, index)
     if input._spec.ndim:
@@ -94,7 +94,7 @@ def along(
     public = op.removesuffix("_")
     d = normalize_dim(op, dim, x._spec.ndim)
     do = f"{public}(): Expected dtype int32/int64 for index."
-    index = as_index(op, index, x, do, _EITHER)
+    index = as_index(op, index, x, do, EITHER)
     if not index._spec.numel:
         return None
     shape, own = tuple(index._spec.shape), tuple(x._spec.shape)
@@ -384,7 +384,7 @@ def slices(
     """
     do = f"{op}(): Expected dtype int32/int64 for index but got: {{kind}}."
     line = f"{op}(): Index is supposed to be a vector."
-    d, index = _slices(op, x, dim, index, do, _EITHER, line)
+    d, index = _slices(op, x, dim, index, do, EITHER, line)
     same_kind(
         op,
         x,

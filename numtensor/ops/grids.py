@@ -18,20 +18,24 @@ from .registry import function, publish
 from .views import expand, reshape
 
 
-def _vectors(op: str, tensors: tuple[Any, ...]) -> list[Tensor]:
+def _vectors(op: str, tensors: tuple[Any, ...], least: int = 0) -> list[Tensor]:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     for x in tensors:
-        if not isinstance(x, Tensor) or x.ndim > 1:
-            got = f"a {x.ndim}-d tensor" if isinstance(x, Tensor) else type(x).__name__
-            raise ShapeError(
-                message(
-                    op, got, "vectors", f"{op}: Expect a 1D vector, or a 0D tensor."
-                )
+        if not isinstance(x, Tensor):
+            raise DTypeError(
+                message(op, f"a {type(x).__name__}", "Tensors", "Use nt.tensor.")
             )
+        if not least <= x.ndim <= 1:
+            raise _no_vector(op, x)
     if not tensors:
         raise ShapeError(
-            message(op, "no tensors", "at least one", f"{op} expects a non-empty list.")
+            message(
+                op,
+                "no tensors",
+                "at least one",
+                f"{op} expects a non-empty TensorList.",
+            )
         )
     kinds = {x.dtype for x in tensors}
     if len(kinds) > 1:
@@ -44,6 +48,12 @@ def _vectors(op: str, tensors: tuple[Any, ...]) -> list[Tensor]:
             )
         )
     return list(tensors)
+
+
+def _no_vector(op: str, x: Tensor) -> ShapeError:
+    shape = list(x.shape)
+    do = f"Expect a 1D vector, but got shape {shape}."
+    return ShapeError(message(op, f"a {x.ndim}-d tensor", "vectors", do))
 
 
 XY = {"indexing": "xy"}
@@ -86,7 +96,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         own = (1,) * d + (shape[d],) + (1,) * (len(shape) - d - 1)
         views.append(expand(reshape(x, own), shape))
     if swapped:
-        views = [v.transpose(0, 1) for v in views]
         views[:2] = views[1::-1]
     return tuple(views)
 
@@ -99,7 +108,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 )
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """Return all tuples of elements, one from each vector, as rows."""
-    found = _vectors("cartesian_prod", tensors)
+    found = _vectors("cartesian_prod", tensors, 1)
     if len(found) == 1:
         return found[0].clone()
     return stack([reshape(x, (-1,)) for x in meshgrid(*found)], 1)
@@ -108,15 +117,13 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 @composed("combinations", names="drop", samples=lambda make: [((make(4), 2), {})])
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """Return all choices of r elements of a vector, in their order, as rows."""
-    if input.ndim != 1 or r < 0:
-        raise ShapeError(
-            message(
-                "combinations",
-                f"a {input.ndim}-d tensor and r={r}",
-                "a vector, and r of 0 or more",
-                "Expect a 1D vector, and a non-negative number.",
-            )
-        )
+    if input.ndim != 1:
+        raise _no_vector("combinations", input)
+    if r < 0:
+        do = f"Expect a non-negative number, but got {r}."
+        raise ShapeError(message("combinations", f"r={r}", "0 or more", do))
+    if r == 0:
+        return input.new_empty((0,))
     choose: Any = itertools.combinations
     if with_replacement:
         choose = itertools.combinations_with_replacement
@@ -132,6 +139,10 @@ def _indices(name: str, of: Any, doc: str) -> None:
     def call(
         row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None
     ) -> Tensor:
+        for what, size in (("row", row), ("col", col)):
+            if size < 0:
+                do = f"{what} must be non-negative, got {size}."
+                raise ShapeError(message(name, f"{what}={size}", "0 or more", do))
         on = CPU if device is None else find(device)
         made = tensor_of(np.stack(of(row, offset, col)), on)
         return made if dtype is None else made.to(dtypes.find(dtype))

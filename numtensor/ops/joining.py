@@ -14,6 +14,7 @@ from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
 from .copies import copy_into
 from .declare import composed
+from .pairs import into
 from .views import narrow, unsqueeze
 
 
@@ -135,7 +136,7 @@ def cat(
 
         made._node = FunctionNode("CatBackward0", tuple(edge(x) for x in full), back)
         made._requires_grad = True
-    return made if out is None else out.copy_(made)
+    return into("cat", out, made)
 
 
 @composed(

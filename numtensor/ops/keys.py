@@ -7,14 +7,13 @@ is refused. Nothing is read or written.
 from __future__ import annotations
 
 import ctypes
-import warnings
 from array import array
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
-from ..errors import DimError, DTypeError, message
+from ..errors import DimError, DTypeError, message, warn
 from ..memory import empty, from_array
 from ..spec import contiguous_spec
 from ..tensor import Tensor
@@ -99,12 +98,10 @@ def _items(key: Any) -> list[Any]:
                 or hasattr(item, "__array_interface__")
                 and np.ndim(item)
             ):
-                warnings.warn(
+                warn(
                     "index: Using a non-tuple sequence for multidimensional indexing "
                     "is deprecated: use x[tuple(seq)] instead of x[seq], or "
                     "x[nt.tensor(seq)] where one index is meant.",
-                    UserWarning,
-                    stacklevel=5,
                 )
                 return list(key)
     return [key]
@@ -170,11 +167,9 @@ def checked(index: Tensor) -> Tensor:
     """
     kind = index._spec.dtype
     if kind is dtypes.uint8:
-        warnings.warn(
+        warn(
             "index: indexing with dtype torch.uint8 is now deprecated, please use a "
             "dtype torch.bool instead.",
-            UserWarning,
-            stacklevel=6,
         )
         return index.bool()
     if kind.name not in _INDICES:

@@ -14,6 +14,7 @@ from ..names import rules
 from ..tape import grad_mode
 from ..tensor import Tensor
 from .declare import attach, composed
+from .pairs import into
 from .products import Plan, as_matrices, plan_of, plans, record
 from .views import unsqueeze
 
@@ -128,7 +129,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         and grad_mode.enabled
     ):
         record(plan, made, input, other)
-    return made if out is None else out.copy_(made)
+    return made if out is None else into("matmul", out, made)
 
 
 attach("__matmul__", matmul)
@@ -211,18 +212,3 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
             message("outer", f"a {input.ndim}-d and a {vec2.ndim}-d tensor", "two 1-d")
         )
     return unsqueeze(input, 1) * vec2
-
-
-@composed(
-    "addmm",
-    samples=lambda make: [((make(2, 2), make(2, 3), make(3, 2)), {})],
-    names=rules.add_product,
-)
-def addmm(
-    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
-) -> Tensor:
-    """Return beta * input + alpha * (mat1 @ mat2)."""
-    product = mm(mat1, mat2)
-    if alpha != 1:
-        product = product * alpha
-    return product + (input if beta == 1 else input * beta)

@@ -10,14 +10,14 @@ from .. import dtypes
 from ..devices import CPU
 from ..elementwise import Elementwise
 from ..errors import DTypeError, ShapeError, message, mixed_devices
-from ..layout import broadcast_shapes
+from ..layout import broadcast_shapes, numel
 from ..masks import Marked
 from ..memory import as_number
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
 from ..writing import may_meet, writable
 from . import m
-from .copies import check_holds, clone, contiguous_format
+from .copies import clone, contiguous_format, held
 from .declare import attach, composed
 from .placing import same_kind
 from .registry import function
@@ -44,9 +44,9 @@ def _check(op: str, x: Tensor, mask: Any, do: str) -> Tensor:
     """Return a bool mask beside x. Raises: DTypeError, DeviceError."""
     if not isinstance(mask, Tensor) or mask._spec.dtype is not dtypes.bool_:
         got = getattr(mask, "dtype", type(mask).__name__)
-        raise DTypeError(
-            message(op, f"a mask of {got}", "a bool tensor", f"{do} Use mask.bool().")
-        )
+        name = getattr(got, "name", "")
+        do = f"{do.format(name=_C_NAMES.get(name, name))} Use mask.bool()."
+        raise DTypeError(message(op, f"a mask of {got}", "a bool tensor", do))
     if mask._spec.device is not x._spec.device:
         if mask._spec.ndim or mask._spec.device is not CPU:
             raise mixed_devices(op, x.device, mask.device)
@@ -61,9 +61,8 @@ def _filled(op: str, x: Tensor, mask: Any, value: Any) -> tuple[Any, Any, Any]:
     cannot hold.
     """
     kind = x._spec.dtype
-    name = getattr(getattr(mask, "dtype", None), "name", "")
-    do = "masked_fill_ only supports boolean masks, but got mask with dtype "
-    mask = _check(op, x, mask, f"{do}{_C_NAMES.get(name, name)}.")
+    do = "masked_fill_ only supports boolean masks, but got mask with dtype {name}."
+    mask = _check(op, x, mask, do)
     if isinstance(value, Tensor):
         if value._spec.ndim:
             raise ShapeError(
@@ -76,13 +75,8 @@ def _filled(op: str, x: Tensor, mask: Any, value: Any) -> tuple[Any, Any, Any]:
                 )
             )
         return _fill, mask, value.to(x._spec.device, kind)
-    value = as_number(op, value)
-    check_holds(op, kind, value)
-    if kind.category == dtypes.BOOL:
-        value = bool(value)
-    elif kind.category != dtypes.FLOAT:
-        value = int(value)
-    return _fill_number, mask, value
+    value = held(op, kind, as_number(op, value))
+    return _fill_number, mask, bool(value) if kind.category == dtypes.BOOL else value
 
 
 _C_NAMES = {"int64": "long int", "uint8": "unsigned char", "float32": "float"}
@@ -197,7 +191,7 @@ def _masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
     values = source.detach()
     if not values._spec.contiguous or may_meet(self._storage, values._storage):
-        values = values.clone().contiguous()
+        values = clone(values, memory_format=contiguous_format)
     if may_meet(self._storage, marked.mask._storage):
         marked = Marked(marked.mask.clone())
     before = edge(self) if recorded else None
@@ -216,7 +210,7 @@ def _masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             if to_source is None:
                 return own, None
             used = select(g, mask, "MaskedSelectBackward0")
-            rest = g.new_zeros((_count(shape) - used._spec.numel,))
+            rest = g.new_zeros((numel(shape) - used._spec.numel,))
             return own, function("cat")((used, rest)).reshape(shape)
 
         node = FunctionNode(
@@ -224,10 +218,6 @@ def _masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
         self.replace_history(node, None if before is None else 0)
     return self
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
 
 
 attach("masked_scatter_", _masked_scatter_)

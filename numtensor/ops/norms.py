@@ -14,6 +14,7 @@ from ..reduce import Plan, Reduction
 from ..tensor import Tensor
 from . import m
 from .declare import composed
+from .pairs import into
 from .registry import function
 from .views import unsqueeze
 
@@ -128,7 +129,7 @@ def norm(
             )
         )
     result = vector_norm(input, p, dim, keepdim, dtype=dtype)
-    return result if out is None else out.copy_(result)
+    return into("norm", out, result)
 
 
 @composed(
@@ -150,15 +151,23 @@ def cdist(
     """Return the p-norm distances of all rows of x1 to all rows of x2.
 
     Shapes: (*, n, d), (*, m, d) -> (*, n, m). The differences are formed, in n * m * d
-    elements: no digits are lost, unlike by matrix products. Raises: ShapeError.
+    elements: no digits are lost, unlike by matrix products. Raises: ShapeError; a
+    negative p.
     """
+    if p < 0:
+        do = "cdist only supports non-negative p values."
+        raise ShapeError(message("cdist", f"p={p}", "0 or more", do))
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
         raise ShapeError(
             message(
                 "cdist",
                 f"x1 {tuple(x1.shape)} and x2 {tuple(x2.shape)}",
                 "(*, n, d) and (*, m, d)",
-                "X1 and X2 must have the same number of columns.",
+                "X1 and X2 must have the same number of columns. X1: "
+                f"{x1.shape[-1]} X2: {x2.shape[-1]}"
+                if min(x1.ndim, x2.ndim) >= 2
+                else "cdist only supports at least 2D tensors, X1 got: "
+                f"{x1.ndim}D, X2 got: {x2.ndim}D",
             )
         )
     return vector_norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), p, -1)
@@ -192,6 +201,42 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     )
 
 
+def _check_weights(what: str, weights: Tensor, count: int) -> None:
+    """Refuse weights of observations that do not fit or are negative."""
+    kinds = "integral" if what == "fweights" else "floating point"
+    if weights.ndim > 1 or weights.numel() != count:
+        raise ShapeError(
+            message(
+                "cov",
+                f"{what} of shape {list(weights.shape)}",
+                f"{count} of them, one for each observation",
+                f"cov(): expected {what} to have one or fewer dimensions but got "
+                f"{what} with {weights.ndim} dimensions."
+                if weights.ndim > 1
+                else f"cov(): expected {what} to have the same numel as there are "
+                f"observations in the input but got {weights.numel()} != {count}.",
+            )
+        )
+    if weights.is_floating_point() != (what == "aweights"):
+        raise DTypeError(
+            message(
+                "cov",
+                f"{what} of {weights.dtype}",
+                f"{kinds} numbers",
+                f"cov(): expected {what} to have {kinds} dtype.",
+            )
+        )
+    if count and bool(weights.amin() < 0):
+        raise ShapeError(
+            message(
+                "cov",
+                f"{what} below 0",
+                "0 or more",
+                f"cov(): {what} cannot be negative.",
+            )
+        )
+
+
 @composed(
     "cov", names="drop", reference=np.cov,
     samples=lambda make: [((make(2, 4),), {}), ((make(4),), {})],
@@ -206,7 +251,7 @@ def cov(
     """Return the covariance matrix of variables (rows) over observations (columns).
 
     `fweights` counts observations, `aweights` weighs them. Raises: ShapeError, more
-    than two dims.
+    than two dims, weights that do not fit or are negative; DTypeError.
     """
     if input.ndim > 2:
         raise ShapeError(
@@ -221,6 +266,9 @@ def cov(
     x = input if input.ndim == 2 else input.reshape(1, -1)
     if not x.is_floating_point():
         x = x.to(dtypes.get_default_dtype())
+    for what, given in (("fweights", fweights), ("aweights", aweights)):
+        if given is not None:
+            _check_weights(what, given, x.shape[1])
     weights = fweights
     if aweights is not None:
         weights = aweights if weights is None else weights * aweights

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..errors import DTypeError, ShapeError, message
+from ..tape import grad_mode
 from ..tensor import Tensor
+from ..writing import refuse_recording
 
 
 class Pair(NamedTuple):
@@ -24,7 +26,8 @@ class Pair(NamedTuple):
 def stored(op: str, out: Any, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return results, copied into the tensors of `out` if there are any.
 
-    Raises: DTypeError, `out` is not as many tensors; ShapeError.
+    Raises: DTypeError, `out` is not as many tensors; ShapeError; AutogradError, a
+    gradient would be recorded.
     """
     if out is None:
         return tuple(results)
@@ -39,6 +42,8 @@ def stored(op: str, out: Any, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
             )
         )
     for target, found in zip(given, results, strict=True):
+        if grad_mode.enabled and (found.requires_grad or target.requires_grad):
+            refuse_recording(op)
         if target._spec.shape != found._spec.shape:
             raise ShapeError(
                 message(
@@ -50,3 +55,11 @@ def stored(op: str, out: Any, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
             )
         target.copy_(found)
     return given
+
+
+def into(op: str, out: Tensor | None, result: Tensor) -> Tensor:
+    """Return the one result of an operator, copied into `out` if it is given.
+
+    Raises: DTypeError; ShapeError; AutogradError. See `stored`.
+    """
+    return result if out is None else stored(op, out, (result,))[0]

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ..devices import CPU
-from ..dtypes import BOOL, FLOAT
 from ..errors import DTypeError, ShapeError, message, mixed_devices
 from ..layout import broadcast_shapes
 from ..memory import empty
@@ -21,7 +20,7 @@ from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import _C_TYPES as C_TYPES
 from ..tensor import Tensor
 from ..writing import may_meet, writable
-from .copies import check_holds, fill_
+from .copies import fill_, held
 
 Place = Spot | Along
 
@@ -80,11 +79,7 @@ def store(
     """
     recorded = grad_mode.enabled and (target.requires_grad or values.requires_grad)
     writable(op, target, recorded)
-    if may_meet(target._storage, values._storage):
-        values = values.clone()
-    if any(may_meet(target._storage, i._storage) for i in place.indices):
-        apart = tuple(i.clone() for i in place.indices)
-        place = _with_indices(place, apart)
+    place, values = apart(target, place, values)
     before = edge(target) if recorded else None
     if values._spec.numel == 1:
         place.write(target, values, how)
@@ -105,6 +100,17 @@ def store(
         node = FunctionNode(name, (before, to_values), back, place.indices)
         target.replace_history(node, None if before is None else 0)
     return target
+
+
+def apart(target: Tensor, place: Place, values: Tensor) -> tuple[Any, Tensor]:
+    """Return place and values so that writing the target changes neither."""
+    memory = target._storage
+    if may_meet(memory, values._storage):
+        values = values.clone()
+    for index in place.indices:
+        if may_meet(memory, index._storage):
+            return _with_indices(place, tuple(i.clone() for i in place.indices)), values
+    return place, values
 
 
 def _with_indices(place: Place, indices: tuple[Tensor, ...]) -> Place:
@@ -142,10 +148,7 @@ def scalar(value: Any, like: Tensor) -> Tensor:
     made = empty(contiguous_spec(kind, (), on))
     if on is not CPU or kind.name not in C_TYPES:
         return fill_(made, value)
-    check_holds("fill_", kind, value)
-    if kind.category != FLOAT:
-        value = int(value != 0 if kind.category == BOOL else value)
-    C_TYPES[kind.name].from_address(made._pointer).value = value
+    C_TYPES[kind.name].from_address(made._pointer).value = held("fill_", kind, value)
     return made
 
 
@@ -222,6 +225,8 @@ def fitting(op: str, values: Tensor, shape: tuple[int, ...]) -> Tensor:
 
     Raises: ShapeError, they do not broadcast to the shape.
     """
+    if values._spec.shape == shape:
+        return values
     given = values
     extra = values.ndim - len(shape)
     if extra > 0 and all(n == 1 for n in values._spec.shape[:extra]):

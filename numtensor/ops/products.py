@@ -88,13 +88,16 @@ class Product:
             self.run(
                 self.kernel, self.n, made._pointer, a._pointer, b._pointer, self.table
             )
+        else:
+            self.at(made._pointer, a._pointer, b._pointer)
+
+    def at(self, made: int, a: int, b: int) -> None:
+        """Write the product at an address, of operands at two others."""
+        if self.run is not None:
+            self.run(self.kernel, self.n, made, a, b, self.table)
         elif self.arrays is not None:
             result, left, right = self.arrays
-            self._by_blas(
-                _array(result, made._pointer),
-                _array(left, a._pointer),
-                _array(right, b._pointer),
-            )
+            self._by_blas(_array(result, made), _array(left, a), _array(right, b))
 
     def _by_blas(self, made: Any, a: Any, b: Any) -> None:
         if self.out.dtype is dtypes.bool_:

@@ -1,4 +1,4 @@
-"""Elements in other places: flip, roll, repeat, triangles and diagonals.
+"""Elements in other places: flip, roll, repeat, and windows of a dim.
 
 Copies, unlike `views`. All but `flip` are made of views and copies of whole blocks.
 """
@@ -12,34 +12,33 @@ import numpy as np
 
 from .. import launch, layout
 from ..devices import CPU
-from ..errors import DimError, ShapeError, message
+from ..dtypes import int32, int64
+from ..errors import DimError, DTypeError, ShapeError, message
+from ..indexing import as_int
 from ..kernels.by_hand.flip import flipped
 from ..memory import empty, from_array
+from ..places import CARRIERS
 from ..spec import Spec, contiguous_spec
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
 from .copies import clone, contiguous_format
-from .declare import attach, composed
+from .declare import composed
 from .joining import cat
 from .registry import function
-from .views import diagonal, embedded, expand, narrow, reshape, transpose, unsqueeze
+from .views import expand, narrow, reshape, transpose, unsqueeze
 
 
-def dims_of(op: str, dims: Any, ndim: int) -> tuple[int, ...]:
-    """Return dims given as one or as several, counted from 0, each once."""
-    given = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    found = tuple(layout.normalize_dim(op, int(d), ndim) for d in given)
-    if len(set(found)) != len(found):
-        twice = next(d for d in found if found.count(d) > 1)
-        raise DimError(
+def _counts(op: str, given: tuple[Any, ...]) -> tuple[int, ...]:
+    """Accept f(1, 2) and f((1, 2)). Raises: DTypeError, nothing, or no integers."""
+    if not given:
+        raise DTypeError(
             message(
-                op,
-                f"dims {tuple(given)}",
-                "each dim once",
-                f"dim {twice} appears multiple times in the list of dims.",
+                op, "no argument", "integers", f"{op}() missing 1 required argument."
             )
         )
-    return found
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    return tuple(as_int(op, n) for n in given)
 
 
 def _flip_plan(found: Spec, dims: tuple[int, ...]) -> tuple[Spec, Any]:
@@ -57,7 +56,7 @@ def _flip_plan(found: Spec, dims: tuple[int, ...]) -> tuple[Spec, Any]:
     for d in reversed(range(rank)):
         numbers += [shape[d], steps[d]]
     rows = layout.numel(shape[:rank])
-    kernel = flipped(found.dtype.name, rank)
+    kernel = flipped(CARRIERS[found.itemsize], rank)
     call = launch.by_tasks(kernel, rows, numbers, found.device, cost=length + 8)
     return out, call
 
@@ -75,24 +74,36 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
     >>> nt.arange(3).flip(0)
     tensor([2, 1, 0])
     """
-    if not dims and input.ndim:
-        dims = ((),)
     found = input._spec
-    chosen = dims_of("flip", dims, found.ndim) if found.ndim else ()
-    if not found.numel:
-        return clone(input)
-    plan = found.extra.get(("flip", chosen))
+    if len(dims) == 1 and isinstance(dims[0], list):
+        dims = (tuple(dims[0]),)
+    plan = found.extra.get(("flip", dims))
     if plan is None:
-        plan = found.extra["flip", chosen] = _flip_plan(found, chosen)
+        chosen = layout.normalize_dims("flip", _counts("flip", dims), found.ndim)
+        if not found.numel or not found.ndim:
+            return clone(input)
+        plan = found.extra["flip", dims] = _flip_plan(found, chosen)
     out, call = plan
     made = empty(out)
     call.run(call.kernel, call.n, made._pointer, input._pointer, call.table)
     if grad_mode.enabled and input.requires_grad:
         made._node = FunctionNode(
-            "FlipBackward0", (edge(input),), lambda g: (flip(g, chosen),)
+            "FlipBackward0", (edge(input),), lambda g: (flip(g, *dims),)
         )
         made._requires_grad = True
     return made
+
+
+def _ranked(op: str, input: Tensor, least: int) -> None:
+    if input.ndim < least:
+        raise ShapeError(
+            message(
+                op,
+                f"a {input.ndim}-d tensor",
+                f"at least {least} dim{'s' * (least > 1)}",
+                f"Input must be >= {least}-d.",
+            )
+        )
 
 
 @composed(
@@ -101,6 +112,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 )  # fmt: skip
 def fliplr(input: Tensor) -> Tensor:
     """Return a copy with its columns in reverse order."""
+    _ranked("fliplr", input, 2)
     return flip(input, (1,))
 
 
@@ -110,6 +122,7 @@ def fliplr(input: Tensor) -> Tensor:
 )  # fmt: skip
 def flipud(input: Tensor) -> Tensor:
     """Return a copy with its rows in reverse order."""
+    _ranked("flipud", input, 1)
     return flip(input, (0,))
 
 
@@ -129,7 +142,21 @@ def _rot90_names(args: dict[str, Any]) -> Any:
 )
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Return a copy turned by k quarter turns from the first dim to the second."""
-    a, b = dims_of("rot90", (tuple(dims),), input.ndim)
+    fault = ""
+    if len(dims) != 2:
+        fault = f"expected total rotation dims == 2, but got dims = {len(dims)}."
+    elif input.ndim < 2:
+        fault = f"expected total dims >= 2, but got total dims = {input.ndim}."
+    else:
+        a, b = (layout.normalize_dim("rot90", d, input.ndim) for d in dims)
+        if a == b:
+            fault = (
+                "expected rotation dims to be different, but got dim0 = "
+                f"{dims[0]} and dim1 = {dims[1]}."
+            )
+    if fault:
+        got = f"dims {tuple(dims)} of a {input.ndim}-d tensor"
+        raise ShapeError(message("rot90", got, "two different dims", fault))
     turns = k % 4
     if turns == 0:
         return clone(input)
@@ -155,27 +182,31 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     >>> nt.arange(5).roll(2)
     tensor([3, 4, 0, 1, 2])
     """
-    steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    if dims is None or dims == ():
-        if len(steps) != 1:
-            raise ShapeError(
-                message(
-                    "roll",
-                    f"{len(steps)} shifts and no dims",
-                    "one shift, or a dim for each",
-                    f"shifts and dimensions must align. shifts: {len(steps)}, dims:0.",
-                )
-            )
+    steps = (shifts,) if isinstance(shifts, int) else _counts("roll", (shifts,))
+    if not steps:
+        raise ShapeError(
+            message("roll", "no shifts", "one or more", "`shifts` required.")
+        )
+    if len(steps) == 1 and (dims is None or dims == ()):
         return reshape(roll(reshape(input, (-1,)), steps, (0,)), input.shape)
-    along = (dims,) if isinstance(dims, int) else tuple(dims)
+    along = (dims,) if isinstance(dims, int) else tuple(dims or ())
     if len(along) != len(steps):
         raise ShapeError(
             message(
                 "roll",
                 f"{len(steps)} shifts and {len(along)} dims",
-                "as many dims as shifts",
+                "one shift, or as many dims as shifts",
                 f"shifts and dimensions must align. shifts: {len(steps)}, "
                 f"dims:{len(along)}.",
+            )
+        )
+    if not input.ndim:
+        raise DimError(
+            message(
+                "roll",
+                f"dim {along[0]} of a 0-d tensor",
+                "no dims",
+                f"Dimension specified as {along[0]} but tensor has no dimensions.",
             )
         )
     result = input
@@ -189,14 +220,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     return clone(result) if result is input else result
 
 
-def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(sizes) == 1 and not isinstance(sizes[0], int):
-        sizes = tuple(sizes[0])
-    return tuple(int(n) for n in sizes)
-
-
 def _repeat_names(args: dict[str, Any]) -> Any:
-    given = _sizes(args["sizes"])
+    given = _counts("repeat", args["sizes"])
     names = args["input"].names
     return (None,) * (len(given) - len(names)) + tuple(names)
 
@@ -217,7 +242,7 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     tensor([[1, 2, 1, 2],
             [1, 2, 1, 2]])
     """
-    counts = _sizes(sizes)
+    counts = _counts("repeat", sizes)
     lead = len(counts) - input.ndim
     if lead < 0 or any(n < 0 for n in counts):
         raise ShapeError(
@@ -243,7 +268,7 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
 
 
 def _tile_names(args: dict[str, Any]) -> Any:
-    given = _sizes(args["dims"])
+    given = _counts("tile", args["dims"])
     names = tuple(args["input"].names)
     return (None,) * max(0, len(given) - len(names)) + names
 
@@ -256,8 +281,43 @@ def _tile_names(args: dict[str, Any]) -> Any:
 )
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """Return copies side by side; missing counts on the left are 1."""
-    counts = _sizes(dims)
+    counts = _counts("tile", dims)
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
+
+
+def _repeats_fault(got: str, do: str) -> ShapeError:
+    return ShapeError(
+        message("repeat_interleave", got, "one count of 0 or more for each index", do)
+    )
+
+
+def _check_counts(repeats: Tensor) -> None:
+    if repeats.dtype not in (int32, int64):
+        raise DTypeError(
+            message(
+                "repeat_interleave",
+                f"repeats of {repeats.dtype}",
+                "torch.int64 or torch.int32",
+                "Cast them with repeats.long().",
+            )
+        )
+
+
+def _spread(repeats: Tensor, size: int, output_size: int | None) -> Tensor:
+    """Return each of `size` indices as often as `repeats` says."""
+    _check_counts(repeats)
+    counts = repeats.numpy(force=True)
+    if size and counts.min() < 0:
+        raise _repeats_fault(
+            f"a count of {counts.min()}", "repeats can not be negative."
+        )
+    places = np.repeat(np.arange(size), counts)
+    if output_size not in (None, len(places)):
+        raise _repeats_fault(
+            f"output_size={output_size} for {len(places)} indices",
+            "allocated size does not match required size.",
+        )
+    return tensor_of(places, repeats.device)
 
 
 def _interleave_names(args: dict[str, Any]) -> Any:
@@ -282,40 +342,52 @@ def repeat_interleave(
     """Return each element (of a dim, or of all) repeated, next to itself.
 
     `repeats` is a number or a tensor of them; alone, a tensor of repeats gives the
-    indices. Raises: ShapeError, repeats that do not fit or are negative.
+    indices. `output_size` is how long the dim becomes, if that is known. Raises:
+    ShapeError, repeats that do not fit or are negative; DTypeError, no integers.
     """
     if repeats is None:
-        counts = input
-        places = np.repeat(np.arange(counts.numel()), counts.tolist())
-        return tensor_of(places, input.device)
+        if input.ndim != 1:
+            raise _repeats_fault(
+                f"repeats of {input.ndim} dims",
+                "repeat_interleave only accept 1D vector as repeat.",
+            )
+        places = _spread(input, input.shape[0], output_size)
+        return places.to(input.dtype)
     if dim is None:
         input, dim = reshape(input, (-1,)), 0
     d = layout.normalize_dim("repeat_interleave", dim, input.ndim)
+    if not input.ndim:
+        input = unsqueeze(input, 0)
     size = input.shape[d]
-    if isinstance(repeats, Tensor) and repeats.numel() == 1:
-        repeats = int(repeats)
-    if isinstance(repeats, Tensor):
-        many = repeats.tolist()
-        if repeats.ndim != 1 or len(many) != size or min(many, default=0) < 0:
-            raise ShapeError(
-                message(
-                    "repeat_interleave",
-                    f"repeats of shape {list(repeats.shape)} for a dim of size {size}",
-                    "one count of 0 or more for each index",
-                    "repeats must have the same size as input along dim, and cannot "
-                    "be negative.",
-                )
+    if isinstance(repeats, (list, tuple)):
+        repeats = function("tensor")(repeats, dtype=int64)
+    if isinstance(repeats, Tensor) and repeats.numel() != 1:
+        if repeats.ndim != 1:
+            raise _repeats_fault(
+                f"repeats of {repeats.ndim} dims",
+                "repeats must be 0-dim or 1-dim tensor.",
             )
-        chosen = tensor_of(np.repeat(np.arange(size), many), input.device)
+        if repeats.shape[0] != size:
+            raise _repeats_fault(
+                f"{repeats.shape[0]} repeats for a dim of size {size}",
+                "repeats must have the same size as input along dim, but got "
+                f"repeats.size(0) = {repeats.shape[0]} and input.size({d}) = {size}.",
+            )
+        chosen = _spread(repeats, size, output_size).to(input.device)
         return function("index_select")(input, d, chosen)
+    if isinstance(repeats, Tensor):
+        _check_counts(repeats)
+    repeats = as_int("repeat_interleave", repeats)
     if repeats < 0:
-        raise ShapeError(
-            message(
-                "repeat_interleave",
-                f"repeats={repeats}",
-                "0 or more",
-                "repeats cannot be negative.",
-            )
+        raise _repeats_fault(
+            f"repeats={repeats}",
+            "repeats can not be negative. Repeats must be non-negative.",
+        )
+    if output_size not in (None, size * repeats):
+        raise _repeats_fault(
+            f"output_size={output_size}",
+            "repeat_interleave: Invalid output_size, expected "
+            f"{size * repeats} but got {output_size}.",
         )
     shape = list(input.shape)
     shape.insert(d + 1, repeats)
@@ -324,160 +396,6 @@ def repeat_interleave(
     )
     shape[d : d + 2] = [size * repeats]
     return reshape(spread, tuple(shape))
-
-
-def _triangle(name: str, lower: bool, reference: Any, doc: str) -> Any:
-    def call(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
-        if input.ndim < 2:
-            raise ShapeError(
-                message(
-                    name,
-                    f"a {input.ndim}-d tensor",
-                    "at least 2 dims",
-                    f"{name}: input tensor must have at least 2 dimensions.",
-                )
-            )
-        arange = function("arange")
-        rows = unsqueeze(arange(input.shape[-2], device=input.device), 1)
-        columns = arange(input.shape[-1], device=input.device)
-        inside = columns <= rows + diagonal if lower else columns >= rows + diagonal
-        result = function("where")(inside, input, input.new_zeros(()))
-        return result if out is None else out.copy_(result)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = doc
-    samples: Any = lambda make: [((make(3, 3),), {}), ((make(2, 3, 4), 1), {})]  # noqa: E731
-    entered = composed(name, names="keep", samples=samples, reference=reference)(call)
-
-    def in_place(self: Tensor, diagonal: int = 0) -> Tensor:
-        return self.copy_(call(self, diagonal))
-
-    in_place.__doc__ = f"In-place form of `{name}`."
-    attach(f"{name}_", in_place)
-    return entered
-
-
-tril = _triangle(
-    "tril", True, np.tril,
-    "Return the elements on and below a diagonal, 0 elsewhere.",
-)  # fmt: skip
-triu = _triangle(
-    "triu", False, np.triu,
-    "Return the elements on and above a diagonal, 0 elsewhere.",
-)  # fmt: skip
-
-
-@composed(
-    "diag_embed",
-    names="drop",
-    samples=lambda make: [((make(2, 3),), {}), ((make(2), -1), {})],
-)
-def diag_embed(
-    input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1
-) -> Tensor:
-    """Return zeros with the last dim of the input on a diagonal of two new dims."""
-    ndim = input.ndim + 1
-    first = layout.normalize_dim("diag_embed", dim1, ndim)
-    second = layout.normalize_dim("diag_embed", dim2, ndim)
-    if first == second:
-        raise DimError(
-            message(
-                "diag_embed",
-                f"dim1={dim1} and dim2={dim2}",
-                "two dims",
-                f"diagonal dimensions cannot be identical {dim1}, {dim2}.",
-            )
-        )
-    size = input.shape[-1] + abs(offset)
-    shape = list(input.shape[:-1])
-    for d in sorted((first, second)):
-        shape.insert(d, size)
-    return embedded(
-        input, tuple(shape), lambda full: diagonal(full, offset, first, second)
-    )
-
-
-@composed(
-    "diag", names="drop", reference=lambda x, k=0: np.diag(x, k),
-    samples=lambda make: [((make(3),), {}), ((make(3, 4), 1), {})],
-)  # fmt: skip
-def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
-    """Return the matrix with a vector on its diagonal, or the diagonal of a matrix.
-
-    Raises: ShapeError, neither a vector nor a matrix.
-    """
-    if input.ndim not in (1, 2):
-        raise ShapeError(
-            message(
-                "diag",
-                f"a {input.ndim}-d tensor",
-                "1-d or 2-d",
-                f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D.",
-            )
-        )
-    if input.ndim == 1:
-        result = diag_embed(input, diagonal)
-    else:
-        result = clone(_diagonal(input, diagonal))
-    return result if out is None else out.copy_(result)
-
-
-_diagonal = diagonal
-
-
-@composed(
-    "diagflat", names="drop", reference=lambda x, k=0: np.diagflat(x, k),
-    samples=lambda make: [((make(2, 2),), {})],
-)  # fmt: skip
-def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """Return the matrix with all elements of the input on its diagonal."""
-    return diag_embed(reshape(input, (-1,)), offset)
-
-
-@composed(
-    "trace", names="drop", reference=np.trace,
-    samples=lambda make: [((make(3, 3),), {}), ((make(2, 3),), {})],
-)  # fmt: skip
-def trace(input: Tensor) -> Tensor:
-    """Return the sum of the diagonal of a matrix."""
-    if input.ndim != 2:
-        raise ShapeError(
-            message(
-                "trace",
-                f"a {input.ndim}-d tensor",
-                "a matrix",
-                "trace: expected a matrix.",
-            )
-        )
-    return diagonal(input).sum()
-
-
-@composed(
-    "block_diag", method=False, names="drop",
-    samples=lambda make: [((make(2, 1), make(1, 3)), {})],
-)  # fmt: skip
-def block_diag(*tensors: Tensor) -> Tensor:
-    """Return the matrix with the given matrices along its diagonal, zeros elsewhere."""
-    blocks = []
-    for x in tensors:
-        if x.ndim > 2:
-            raise ShapeError(
-                message(
-                    "block_diag",
-                    f"a {x.ndim}-d tensor",
-                    "at most 2 dims",
-                    "Input tensors must have 2 or fewer dimensions.",
-                )
-            )
-        blocks.append(reshape(x, (1,) * (2 - x.ndim) + tuple(x.shape)))
-    width = sum(x.shape[1] for x in blocks)
-    rows, done = [], 0
-    for x in blocks:
-        height, size = x.shape
-        after = x.new_zeros((height, width - done - size))
-        rows.append(cat([x.new_zeros((height, done)), x, after], 1))
-        done += size
-    return cat(rows, 0)
 
 
 @composed(
@@ -504,8 +422,12 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
                 "unfold",
                 f"size={size} and step={step} for a dim of size {total}",
                 "0 <= size <= the dim's, and a step above 0",
-                f"maximum size for tensor at dimension {d} is {total} but size is "
-                f"{size}.",
+                f"step is {step} but must be > 0."
+                if step < 1
+                else f"size is {size} but must be >= 0."
+                if size < 0
+                else f"maximum size for tensor at dimension {d} is {total} but size "
+                f"is {size}.",
             )
         )
     shape, strides = list(self.shape), list(self.stride())

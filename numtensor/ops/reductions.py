@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from ..tape import grad_mode
 from ..tensor import Tensor
 from . import m
 from .declare import attach, composed, reduction
+from .pairs import Pair, into, stored
 from .registry import function
 from .views import reshape, squeeze, unsqueeze
 
@@ -146,15 +148,7 @@ def _search(
     which = frozenset(dims)
     kept = tuple(1 if d in which else n for d, n in enumerate(shape))
     if numel([shape[d] for d in which]) == 0 and (dim is None or numel(kept)):
-        raise DimError(
-            message(
-                op,
-                f"a tensor of shape {list(shape)}",
-                "at least one element along the reduced dim",
-                f"{op}(): Expected reduction dim {dim} to have non-zero size. "
-                "Check the shape first.",
-            )
-        )
+        raise no_elements(op, shape, dim)
     values = empty(contiguous_spec(given.dtype, kept, given.device))
     places = empty(contiguous_spec(dtypes.int64, kept, given.device))
     if values._spec.numel:
@@ -169,6 +163,19 @@ def _search(
             )  # fmt: skip
         call.run((values._pointer, places._pointer, x._pointer))
     return values, places
+
+
+def no_elements(op: str, shape: Sequence[int], dim: int | None) -> DimError:
+    """Return what is raised where a dim has nothing of which one could be found."""
+    return DimError(
+        message(
+            op,
+            f"a tensor of shape {list(shape)}",
+            "at least one element along the reduced dim",
+            f"{op}(): Expected reduction dim {dim} to have non-zero size. Check the "
+            "shape first.",
+        )
+    )
 
 
 def _arg(name: str, largest: bool) -> Any:
@@ -220,29 +227,12 @@ argmin = composed(
 )(_arg("argmin", False))  # fmt: skip
 
 
-def _pair_text(name: str, pair: Any) -> str:
-    lines = f"values={pair.values!r},\nindices={pair.indices!r})"
-    return f"torch.return_types.{name}(\n{lines}"
+class max_result(Pair):
+    """Largest values and where they are."""
 
 
-class max_result(NamedTuple):
-    """Values and where they are."""
-
-    values: Tensor
-    indices: Tensor
-
-    def __repr__(self) -> str:
-        return _pair_text("max", self)
-
-
-class min_result(NamedTuple):
-    """Values and where they are."""
-
-    values: Tensor
-    indices: Tensor
-
-    def __repr__(self) -> str:
-        return _pair_text("min", self)
+class min_result(Pair):
+    """Smallest values and where they are."""
 
 
 def _max(name: str, largest: bool, pair: Any) -> Any:
@@ -256,7 +246,7 @@ def _max(name: str, largest: bool, pair: Any) -> Any:
             dim = axis
         if isinstance(dim, Tensor) or other is not None:
             two = function("maximum" if largest else "minimum")
-            return two(input, dim if other is None else other)
+            return two(input, dim if other is None else other, out=out)
         if dim is None:
             if input._spec.numel == 0:
                 raise DimError(
@@ -269,13 +259,12 @@ def _max(name: str, largest: bool, pair: Any) -> Any:
                         "argument.",
                     )  # fmt: skip
                 )
-            return (amax if largest else amin)(input)
+            found = (amax if largest else amin)(input)
+            return found if out is None else stored(name, out, (found,))[0]
         d = normalize_dim(name, dim, input.ndim)
         if input.ndim == 0:
-            return pair(
-                function("clone")(input),
-                function("zeros")((), dtype=dtypes.int64, device=input.device),
-            )
+            zero = function("zeros")((), dtype=dtypes.int64, device=input.device)
+            return pair(*stored(name, out, (function("clone")(input), zero)))
         values, places = _search(name, input, d, largest)
         if grad_mode.enabled and input.requires_grad:
             size = input.shape[d]
@@ -291,10 +280,10 @@ def _max(name: str, largest: bool, pair: Any) -> Any:
                 name.capitalize() + "Backward0", (edge(input),), back
             )
             values._requires_grad = True
-            return pair(values, places if keepdim else squeeze(places, d))
-        if keepdim:
-            return pair(values, places)
-        return pair(squeeze(values, d), squeeze(places, d))
+        elif not keepdim:
+            values = squeeze(values, d)
+        both = values, places if keepdim else squeeze(places, d)
+        return pair(*(both if out is None else stored(name, out, both)))
 
     call.__name__ = call.__qualname__ = name
     end = "largest" if largest else "smallest"
@@ -455,7 +444,7 @@ def _spread(name: str, operator: _Variance, with_mean: bool, kind: str) -> Any:
         found, middle = operator(input, dim, correction, keepdim)
         if with_mean:
             return found, middle
-        return found if out is None else out.copy_(found)
+        return into(name, out, found)
 
     call.__name__ = call.__qualname__ = name
     also = ", and the mean" if with_mean else ""

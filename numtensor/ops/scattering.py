@@ -13,12 +13,21 @@ from ..errors import ShapeError, message
 from ..places import Along
 from ..tape import FunctionNode, edge, grad_mode, no_grad
 from ..tensor import Tensor
-from ..writing import may_meet, writable
+from ..writing import writable
 from .declare import attach, composed
-from .gathering import along, longs, slices
-from .placing import out_of_place, same_kind, scalar, spread, store
+from .gathering import EITHER, along, longs, slices
+from .placing import (
+    apart,
+    as_index,
+    out_of_place,
+    same_kind,
+    scalar,
+    spread,
+    store,
+)
 from .registry import function
 
+_INDEX = "scatter(): Expected dtype int32/int64 for index."
 _SAME = "scatter(): Expected self.dtype to be equal to src.dtype."
 
 
@@ -70,6 +79,7 @@ def scatter_(
                 )
             )
         if not isinstance(given, Tensor):
+            index = as_index("scatter_", index, self, _INDEX, EITHER)
             given = scalar(given, self).expand(tuple(index._spec.shape))
         how = "sum" if reduce == "add" else "prod"
         return scatter_reduce_(self, dim, index, given, how)
@@ -152,9 +162,7 @@ def _joined(
     """Join src with what is at a place, and record it."""
     recorded = grad_mode.enabled and (self.requires_grad or src.requires_grad)
     writable(op, self, recorded)
-    values = _cut(src, place)
-    if may_meet(self._storage, values._storage):
-        values = values.clone()
+    place, values = apart(self, place, _cut(src, place))
     before = edge(self) if recorded else None
     compares = recorded and reduce in ("prod", "amax", "amin")
     old = _before(self) if compares else None

@@ -19,7 +19,7 @@ from ..dtypes import find as find_dtype
 from ..elementwise import Elementwise
 from ..errors import DTypeError, message
 from ..kernels.by_hand import softmax as kernels
-from ..layout import normalize_dim, numel
+from ..layout import normalize_dim, normalize_dims, numel
 from ..memory import empty
 from ..spec import Spec, contiguous_spec
 from ..tape import FunctionNode, Node, edge, grad_mode
@@ -27,7 +27,6 @@ from ..tensor import Tensor
 from . import m
 from .copies import contiguous
 from .declare import composed
-from .registry import function
 from .views import movedim, reshape
 
 #: what a row's element costs in additions, for the share of threads
@@ -297,10 +296,10 @@ def _logsumexp(x: Tensor, dim: int) -> Tensor:
         most = x.detach().amax(dim, True)
         most = m.where(m.abs(most) == m.inf, 0.0, most)
         return most + m.log(m.exp(x - most).sum(dim, True))
-    shape = tuple(x.shape)
-    kept = (*shape[:dim], 1, *shape[dim + 1 :]) if shape else ()
     if not rows.n:
-        return function("full")(kept, -m.inf, dtype=x.dtype, device=x.device)
+        return x.sum(dim, True) - m.inf  # with a history
+    shape = tuple(x.shape)
+    kept = (*shape[:dim], 1, *shape[dim + 1 :])
     source = x if x._spec.contiguous else contiguous(x.detach())
     result = empty(contiguous_spec(x.dtype, kept, x._spec.device))
     call = rows.forward
@@ -343,8 +342,10 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     if input._spec.dtype.category != FLOAT:
         input = input / 1
     ndim = input.ndim
-    given = dim if isinstance(dim, (tuple, list)) else (dim,)
-    dims = sorted({normalize_dim("logsumexp", d, ndim) for d in given} or range(ndim))
+    if isinstance(dim, (tuple, list)):
+        dims = sorted(normalize_dims("logsumexp", tuple(dim) or None, ndim))
+    else:
+        dims = [normalize_dim("logsumexp", dim, ndim)]
     if not ndim:
         return reshape(_logsumexp(reshape(input, (1,)), 0), ())
     if len(dims) == 1:

@@ -108,7 +108,7 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
             [3, 4]])
     """
     values = sort(input, 0).values
-    return values if out is None else out.copy_(values)
+    return values if out is None else stored("msort", out, (values,))[0]
 
 
 def out_of_range(op: str, k: int, size: int, do: str) -> ShapeError:

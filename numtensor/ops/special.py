@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import finfo
+from ..dtypes import finfo, float64
 from ..elementwise import Elementwise
 from ..tensor import Tensor
 from . import m
-from .declare import composed, elementwise
+from .declare import attach_stored_back, composed, elementwise
+from .pairs import into
 from .registry import function
 
 deg2rad = elementwise(
@@ -184,7 +185,7 @@ _replace = Elementwise(
 @composed("nan_to_num", names="keep", samples=lambda make: [((make(2, 3),), {})])
 def nan_to_num(
     input: Tensor,
-    nan: float = 0.0,
+    nan: float | None = 0.0,
     posinf: float | None = None,
     neginf: float | None = None,
     *,
@@ -200,11 +201,15 @@ def nan_to_num(
     """
     if not input.is_floating_point():
         result = input.clone()
-        return result if out is None else out.copy_(result)
+        return into("nan_to_num", out, result)
     limits = finfo(input.dtype)
     high = limits.max if posinf is None else float(posinf)
     low = limits.min if neginf is None else float(neginf)
-    return _replace(input, float(nan), high, low, out=out)
+    return _replace(input, float(nan or 0.0), high, low, out=out)
+
+
+for _call in (logit, nan_to_num):
+    attach_stored_back(_call)
 
 
 @composed(
@@ -213,7 +218,6 @@ def nan_to_num(
 )  # fmt: skip
 def float_power(input: Any, exponent: Any) -> Tensor:
     """Return input ** exponent, computed in float64."""
-    from ..dtypes import float64
 
     def wide(x: Any) -> Any:
         return x.to(float64) if isinstance(x, Tensor) else float(x)

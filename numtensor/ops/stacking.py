@@ -12,6 +12,7 @@ from ..errors import ShapeError, message
 from ..tensor import Tensor
 from .declare import composed
 from .joining import cat
+from .pairs import into
 from .pieces import split
 from .views import reshape, unsqueeze
 
@@ -61,8 +62,12 @@ atleast_3d = _at_least(3, _to_3d, np.atleast_3d)
 
 def _stacker(name: str, of: Callable[..., Tensor], doc: str) -> Any:
     def call(tensors: Any, *, out: Tensor | None = None) -> Tensor:
+        if isinstance(tensors, Tensor) or not tensors:
+            got = "a Tensor" if isinstance(tensors, Tensor) else "no tensors"
+            do = f"{name} expects a non-empty TensorList."
+            raise ShapeError(message(name, got, "a tuple or list of tensors", do))
         result = of(tuple(tensors))
-        return result if out is None else out.copy_(result)
+        return into(name, out, result)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
@@ -118,21 +123,35 @@ def tensor_split(
 
     Raises: ShapeError, a 0-d tensor, or fewer sections than one.
     """
+    if not input.ndim:
+        raise ShapeError(
+            message(
+                "tensor_split",
+                "a 0-d tensor",
+                "at least one dim",
+                "tensor_split expected at least a 1-dimensional tensor, but got a "
+                "tensor with 0 dims.",
+            )
+        )
     d = layout.normalize_dim("tensor_split", dim, input.ndim)
-    size = input.shape[d] if input.ndim else 0
+    size = input.shape[d]
     given = indices_or_sections
     if isinstance(given, Tensor):
-        given = given.tolist()
-    if isinstance(given, int):
-        if given < 1 or not input.ndim:
+        if given.ndim > 1:
             raise ShapeError(
                 message(
                     "tensor_split",
-                    f"{given} sections of a {input.ndim}-d tensor",
-                    "1 or more, of at least one dim",
-                    f"number of sections must be larger than 0, got {given}.",
+                    f"indices of {given.ndim} dims",
+                    "a number, or a vector",
+                    "tensor_split expected tensor_indices_or_sections to be a "
+                    "zero-dimensional or one-dimensional tensor, but got a tensor "
+                    f"with {given.ndim} dims.",
                 )
             )
+        given = given.tolist()
+    if isinstance(given, int):
+        if given < 1:
+            raise _too_few("tensor_split", given)
         small, more = divmod(size, given)
         sizes = [small + 1] * more + [small] * (given - more)
         return split(input, sizes, d)
@@ -144,6 +163,11 @@ def tensor_split(
     return tuple(pieces)
 
 
+def _too_few(op: str, sections: int) -> ShapeError:
+    do = f"number of sections must be larger than 0, got {sections}."
+    return ShapeError(message(op, f"{sections} sections", "1 or more", do))
+
+
 def _splitter(name: str, least: int, dim_of: Callable[[int], int], doc: str) -> Any:
     def call(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
         if input.ndim < least:
@@ -152,13 +176,15 @@ def _splitter(name: str, least: int, dim_of: Callable[[int], int], doc: str) -> 
                     name,
                     f"a {input.ndim}-d tensor",
                     f"at least {least} dims",
-                    f"torch.{name} requires a tensor with at least {least} "
-                    f"dimension{'s' * (least > 1)}.",
+                    f"torch.{name} requires a tensor with at least {least} dimension, "
+                    f"but got a tensor with {input.ndim} dimensions!",
                 )
             )
         d = dim_of(input.ndim)
         given = indices_or_sections
-        if isinstance(given, int) and (given < 1 or input.shape[d] % given):
+        if isinstance(given, int) and given < 1:
+            raise _too_few(name, given)
+        if isinstance(given, int) and input.shape[d] % given:
             raise ShapeError(
                 message(
                     name,

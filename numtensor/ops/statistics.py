@@ -6,13 +6,14 @@ from typing import Any
 
 from .. import chosen_rows, dtypes
 from ..dtypes import FLOAT
-from ..errors import DimError, DTypeError, ShapeError, message, mixed_devices
+from ..errors import DTypeError, ShapeError, message, mixed_devices
 from ..layout import normalize_dim
 from ..names import rules
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
 from .declare import composed
 from .pairs import Pair, stored
+from .reductions import no_elements
 from .registry import function
 from .selection import where
 from .sorting import one_of, sort, sorted_pair
@@ -39,15 +40,7 @@ def _middle(op: str, x: Tensor, dim: int, skip_nan: bool) -> tuple[Tensor, Tenso
 
 def _some(op: str, x: Tensor, dim: int) -> None:
     if x.shape[dim] == 0:
-        raise DimError(
-            message(
-                op,
-                f"a tensor of shape {list(x.shape)}",
-                "at least one element along the reduced dim",
-                f"{op}(): Expected reduction dim {dim} to have non-zero size. Check "
-                "the shape first.",
-            )
-        )
+        raise no_elements(op, x.shape, dim)
 
 
 def _of_all(op: str, input: Tensor, skip_nan: bool) -> Tensor:

@@ -13,8 +13,25 @@ from .ruled import Plan, Ruled
 from .rules import Rule
 
 
+def decay_of(group: dict[str, Any]) -> tuple[str, float]:
+    """Return how weights decay, "", "coupled" or "decoupled", and the number for it."""
+    decay = float(group["weight_decay"])
+    if decay == 0:
+        return "", 0.0
+    if group["decoupled_weight_decay"]:
+        return "decoupled", 1 - float(group["lr"]) * decay
+    return "coupled", decay
+
+
+def decayed(how: str, param: Any, grad: Any, weight: Any) -> tuple[Any, Any]:
+    """Return parameter and gradient with the decay that `decay_of` found."""
+    if how == "coupled":
+        return param, grad + param * weight
+    return (param * weight if how == "decoupled" else param), grad
+
+
 def _rule(decay: str, amsgrad: bool, maximize: bool) -> Rule:
-    """Return the update; `decay` is "", "coupled" or "decoupled"."""
+    """Return the update with the terms that options leave."""
 
     def build(
         param: Any,
@@ -32,10 +49,7 @@ def _rule(decay: str, amsgrad: bool, maximize: bool) -> Rule:
         *highest, grad = rest
         if maximize:
             grad = -grad
-        if decay == "coupled":
-            grad = grad + param * weight
-        elif decay == "decoupled":
-            param = param * weight
+        param, grad = decayed(decay, param, grad, weight)
         mean = mean + (grad - mean) * fresh_mean
         square = square * keep_square + grad * grad * fresh_square
         if amsgrad:
@@ -166,13 +180,8 @@ class Adam(Ruled):
 
     def _plan(self, group: dict[str, Any]) -> Plan:
         beta1, beta2 = map(number, group["betas"])
-        lr, decay, eps = float(group["lr"]), group["weight_decay"], float(group["eps"])
-        how = ""
-        weight = 0.0
-        if decay != 0:
-            decoupled = group["decoupled_weight_decay"]
-            how = "decoupled" if decoupled else "coupled"
-            weight = 1 - lr * decay if decoupled else float(decay)
+        lr, eps = float(group["lr"]), float(group["eps"])
+        how, weight = decay_of(group)
         rule = _rule(how, bool(group["amsgrad"]), bool(group["maximize"]))
         means = (1 - beta1, float(beta2), 1 - beta2)
 

@@ -7,9 +7,8 @@ from typing import Any
 from ..modes import no_grad
 from ..ops import m
 from ..tensor import Tensor
-from .adam import check_adam
+from .adam import check_adam, decay_of, decayed
 from .checks import check_positive
-from .optimizer import number
 from .ruled import Plan, Ruled, counter
 from .rules import Rule
 
@@ -32,10 +31,7 @@ def _rule(decay: str, maximize: bool) -> Rule:
     ) -> Any:
         if maximize:
             grad = -grad
-        if decay == "coupled":
-            grad = grad + param * weight
-        elif decay == "decoupled":
-            param = param * weight
+        param, grad = decayed(decay, param, grad, weight)
         mean = mean + (grad - mean) * fresh_mean
         square = square * keep_square + grad * grad * fresh_square
         scale = m.sqrt(square / correction) + eps
@@ -113,17 +109,14 @@ class NAdam(Ruled):
         own["mu_product"] = counter(1.0)
 
     def _plan(self, group: dict[str, Any]) -> Plan:
-        how = ""
-        if group["weight_decay"] != 0:
-            how = "decoupled" if group["decoupled_weight_decay"] else "coupled"
-        rule = _rule(how, bool(group["maximize"]))
+        rule = _rule(decay_of(group)[0], bool(group["maximize"]))
         return Plan(rule, rule.written[1:])
 
     def _advance(
         self, group: dict[str, Any], own: dict[str, Any], step: float
     ) -> tuple[float, ...]:
         beta1, beta2 = group["betas"]
-        lr, decay = number(group["lr"]), group["weight_decay"]
+        lr = float(group["lr"])
         rate = group["momentum_decay"]
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (step * rate))
         ahead = beta1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * rate))
@@ -134,7 +127,7 @@ class NAdam(Ruled):
         return (
             -lr * (1.0 - mu) / (1.0 - product),
             -lr * ahead / (1.0 - product * ahead),
-            1 - lr * decay if group["decoupled_weight_decay"] else float(decay),
+            decay_of(group)[1],
             1 - beta1,
             float(beta2),
             1 - beta2,

@@ -131,7 +131,7 @@ class Optimizer:
                     "a Tensor",
                     "an iterable of tensors or dicts",
                     "params argument given to the optimizer should be an iterable of "
-                    "Tensors or dicts, but got torch.FloatTensor. Use [tensor].",
+                    f"Tensors or dicts, but got {params.type()}. Use [tensor].",
                 )
             )
         self.state: defaultdict[Any, Any] = defaultdict(dict)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..ops import m
 from ..tensor import Tensor
-from .adam import check_adam
+from .adam import check_adam, decay_of, decayed
 from .ruled import Plan, Ruled
 from .rules import Rule
 
@@ -28,10 +28,7 @@ def _rule(decay: str, maximize: bool) -> Rule:
     ) -> Any:
         if maximize:
             grad = -grad
-        if decay == "coupled":
-            grad = grad + param * weight
-        elif decay == "decoupled":
-            param = param * weight
+        param, grad = decayed(decay, param, grad, weight)
         mean = mean + (grad - mean) * fresh_mean
         square = square * keep_square + grad * grad * fresh_square
         # one of the two is 0; where it is `adaptive`, its quotient may be anything
@@ -100,12 +97,8 @@ class RAdam(Ruled):
 
     def _plan(self, group: dict[str, Any]) -> Plan:
         beta1, beta2 = group["betas"]
-        lr, decay = float(group["lr"]), float(group["weight_decay"])
-        how = ""
-        weight = decay
-        if decay != 0:
-            how = "decoupled" if group["decoupled_weight_decay"] else "coupled"
-            weight = 1 - lr * decay if how == "decoupled" else decay
+        lr = float(group["lr"])
+        how, weight = decay_of(group)
         rule = _rule(how, bool(group["maximize"]))
         rest = (weight, 1 - beta1, float(beta2), 1 - beta2, float(group["eps"]))
         most = 2 / (1 - beta2) - 1

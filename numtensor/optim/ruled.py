@@ -35,7 +35,10 @@ _updates: dict[Any, Update] = {}
 
 def update_of(rule: Rule) -> Update:
     """Return the update of a rule, the same object each time."""
-    return _updates.setdefault(rule.key, Update(rule))
+    found = _updates.get(rule.key)
+    if found is None:
+        found = _updates.setdefault(rule.key, Update(rule))
+    return found
 
 
 def counter(value: float) -> Tensor:

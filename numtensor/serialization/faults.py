@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 
-from ..errors import NumtensorError, message
+from .. import dtypes
+from ..errors import DTypeError, NumtensorError, message
 
 
 class FileError(NumtensorError, RuntimeError):
@@ -57,3 +58,11 @@ def damaged(label: str, got: str, expected: str, do: str = "") -> FileError:
     """Return the error of a file `label` in which something is wrong."""
     do = do or "The file is truncated, damaged or was made to harm: get it again."
     return FileError(message("load", f"{got} in {label}", expected, do))
+
+
+def no_such_dtype(kind: object, label: str, do: str) -> DTypeError:
+    """Return the error of elements that tensors do not have, in a file `label`."""
+    known = ", ".join(found.name for found in dtypes.ALL)
+    return DTypeError(
+        message("load", f"elements of dtype {kind} in {label}", f"one of {known}", do)
+    )

@@ -78,9 +78,11 @@ def load(source: Source, place: Place) -> Any:
             pending += nbytes + 8
             source.check(stream.tell(), pending, f"storages, {brief(key)} among them,")
             found = known[key] = Elements(*place(allocate(nbytes), location), kind)
-        elif found.nbytes != count * itemsize:
+        elif found.nbytes != count * itemsize or found.kind is not kind:
             raise damaged(
-                label, f"two sizes of storage {brief(key)}", "one of a storage"
+                label,
+                f"two sizes of storage {brief(key)}, or two dtypes,",
+                "one of each",
             )
         view = pid[5] if len(pid) == 6 else None
         return found if view is None else _part(found, view, views, label)

@@ -20,14 +20,14 @@ from ..memory import result_of
 from ..spec import spec
 from ..storage import Storage
 from ..tensor import Tensor
-from .faults import PicklingError, brief, damaged
+from .faults import PicklingError, brief, damaged, no_such_dtype
 from .locations import Place
 from .packing import Packer, write_all
+from .rebuilding import MOST_DIMS
 from .records import Archive
 from .source import Body, Source
 
 START = b"\x93NUMPY"
-_MOST_DIMS = 64
 _MOST_HEADER = 10000  # characters, NumPy's own limit
 
 
@@ -135,11 +135,12 @@ def placed(
 
 def check_shape(shape: tuple[int, ...], label: str) -> None:
     """Raise FileError if no tensor has this shape, however few its elements."""
-    if len(shape) > _MOST_DIMS or any(not 0 <= n < 2**59 for n in shape):
+    reach = math.prod(n or 1 for n in shape)  # of its strides
+    if len(shape) > MOST_DIMS or min(shape, default=0) < 0 or reach >= 2**59:
         raise damaged(
             label,
             f"the shape {brief(shape)}",
-            f"at most {_MOST_DIMS} sizes of 0 or more",
+            f"at most {MOST_DIMS} sizes of 0 or more, less than 2**59 elements",
         )
 
 
@@ -178,12 +179,7 @@ def _header(body: Body) -> tuple[tuple[int, ...], bool, np.dtype]:
     try:
         dtypes.find(kind.newbyteorder("="))
     except DTypeError:
-        raise DTypeError(
-            message(
-                "load",
-                f"elements of dtype {kind} in {body.label}",
-                "one of " + ", ".join(d.name for d in dtypes.ALL),
-                "Load it with numpy.load, and convert it with astype.",
-            )
+        raise no_such_dtype(
+            kind, body.label, "Load it with numpy.load, and convert it with astype."
         ) from None
     return shape, fortran, kind

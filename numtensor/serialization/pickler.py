@@ -2,7 +2,7 @@
 
 Names of PyTorch are written as text, so that PyTorch need not be there. Only what such
 a reader builds is written: anything else is refused, with the place where it was
-found. Knows no files; where elements go is `Storages`' business, which is given.
+found. Knows no files; where elements go, the `storage_of` that it is given says.
 
 The instructions are those of Python's `pickletools`.
 """

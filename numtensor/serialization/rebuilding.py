@@ -22,7 +22,7 @@ from . import torch_names
 from .faults import FileError, brief, damaged
 from .unpickler import Known, Part, check_key, refused
 
-_MOST_DIMS = 64  # as NumPy has it
+MOST_DIMS = 64  # as NumPy has it
 _MOST = 2**63 - 1
 
 
@@ -161,7 +161,7 @@ class Rebuilder:
         within = (
             type(offset) is int
             and 0 <= offset <= _MOST
-            and len(shape) == len(strides) <= _MOST_DIMS
+            and len(shape) == len(strides) <= MOST_DIMS
             and count * itemsize <= _MOST
             and all(step * itemsize <= _MOST for step in strides)
         )

@@ -13,7 +13,7 @@ import struct
 from typing import NamedTuple
 
 from .faults import FileError, damaged
-from .source import Body, Inflated, Source
+from .source import Body, Inflated, Source, most_from
 
 END = struct.Struct("<4s4H2LH")
 END64 = struct.Struct("<4sQ2H2L4Q")
@@ -24,9 +24,6 @@ STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 UTF8 = 0x800
 FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
-
-#: what may come out of compressed records: this many bytes, or times the file's size
-MOST_BYTES, MOST_TIMES = 64 << 20, 100
 
 
 class Record(NamedTuple):
@@ -212,7 +209,7 @@ class Archive:
 
     def _check_total(self) -> None:
         total = sum(found.size for found in self.records.values())
-        limit = max(MOST_BYTES, MOST_TIMES * self.source.size)
+        limit = most_from(self.source.size)
         if total > limit:
             raise self._broken(
                 f"{total} bytes when decompressed",

@@ -13,10 +13,10 @@ import math
 from typing import IO, Any
 
 from .. import dtypes
-from ..errors import DTypeError, NumtensorError, message
+from ..errors import NumtensorError, message
 from ..layout import contiguous_strides
 from ..tensor import Tensor
-from .faults import brief, damaged
+from .faults import brief, damaged, no_such_dtype
 from .locations import Place
 from .numpy_files import check_shape, check_tensors, placed
 from .packing import write_all
@@ -27,15 +27,15 @@ NAMES = "numtensor.names"
 _MOST_HEADER = 100_000_000  # bytes, the package's own limit
 
 _DTYPES = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "I8": "int8",
-    "I16": "int16",
-    "I32": "int32",
-    "I64": "int64",
-    "F16": "float16",
-    "F32": "float32",
-    "F64": "float64",
+    "BOOL": dtypes.bool_,
+    "U8": dtypes.uint8,
+    "I8": dtypes.int8,
+    "I16": dtypes.int16,
+    "I32": dtypes.int32,
+    "I64": dtypes.int64,
+    "F16": dtypes.float16,
+    "F32": dtypes.float32,
+    "F64": dtypes.float64,
 }
 
 
@@ -130,17 +130,11 @@ def _header_length(source: Source) -> int:
 
 
 def _kind(name: str, label: str) -> dtypes.dtype:
-    for kind in dtypes.ALL:
-        if kind.name == _DTYPES.get(name):
-            return kind
-    raise DTypeError(
-        message(
-            "load",
-            f"elements of dtype {name} in {label}",
-            "one of " + ", ".join(kind.name for kind in dtypes.ALL),
-            "Convert them to F32 with the program that wrote the file.",
-        )
-    )
+    kind = _DTYPES.get(name)
+    if kind is None:
+        do = "Convert them to F32 with the program that wrote the file."
+        raise no_such_dtype(name, label, do)
+    return kind
 
 
 def _names(about: dict[str, str], label: str) -> dict[str, Any]:

@@ -21,6 +21,12 @@ from .faults import FileError, MmapError, damaged
 _CHUNK = 1 << 22
 
 
+def most_from(size: int) -> int:
+    """Return how many bytes may be made of so many in a file, by decompressing them or
+    by what a pickle says about them: more is how a bomb looks."""
+    return max(64 << 20, 100 * size)
+
+
 class Source:
     """A file that is open for reading, from where it stands to its end.
 

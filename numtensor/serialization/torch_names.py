@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .. import dtypes
 from ..dtypes import dtype
-from ..errors import DTypeError, message
+from .faults import no_such_dtype
 
 #: PyTorch's class of a storage -> the dtype of its elements
 STORAGES = {
@@ -57,14 +57,7 @@ def find(name: str, label: str) -> dtype:
         if kind.name == name:
             return kind
     advice = next((v for k, v in _ADVICE.items() if name.startswith(k)), "x.float()")
-    raise DTypeError(
-        message(
-            "load",
-            f"elements of dtype torch.{name} in {label}",
-            "one of " + ", ".join(kind.name for kind in dtypes.ALL),
-            f"Save {advice} with PyTorch instead.",
-        )
-    )
+    raise no_such_dtype(f"torch.{name}", label, f"Save {advice} with PyTorch instead.")
 
 
 #: what is often found in files that hold more than data, and what to save instead

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from ..errors import NumtensorError, message
 from .faults import FileError, UnpicklingError, brief
+from .source import most_from
 
 #: marks within marks: as deep as Python's own pickler goes
 _MOST_MARKS = 1000
@@ -97,6 +98,7 @@ class Unpickler:
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._made = 0  # bytes, about, that calls copied from what is in the pickle
         read, steps = self._read, self._steps
         code = b""
         try:
@@ -344,6 +346,14 @@ class Unpickler:
         if type(called) is not Known or called.call is None or type(args) is not _tuple:
             name = called.name if type(called) is Known else type(called).__name__
             raise refused(self._label, f"a call of {name!r}", _DISTRUST)
+        # the same text can be an argument again and again, a few bytes each time
+        self._made += sum(map(_weight, args))
+        if self._made > most_from(self._size):
+            raise refused(
+                self._label,
+                f"{self._made} bytes made by calls in a pickle of at most {self._size}",
+                _DISTRUST,
+            )
         self._stack.append(called.call(*args))
 
     def inst(self) -> None:
@@ -364,6 +374,7 @@ class Unpickler:
 
 _DISTRUST = "Do not trust this file."
 _tuple, _frozenset = tuple, frozenset  # hidden in the class by steps of these names
+_COPIED = frozenset((list, tuple, dict))
 
 _STEPS = {
     pickle.PROTO: "proto",
@@ -416,6 +427,14 @@ _STEPS = {
     pickle.BUILD: "build",
     pickle.BINPERSID: "persistent",
 }
+
+
+def _weight(value: Any) -> int:
+    """Return about how many bytes a copy of a call's argument takes."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value)
+    return 128 * len(value) if kind in _COPIED else 0
 
 
 def check_key(key: Any, label: str) -> None:

@@ -14,11 +14,9 @@ from ...spec import Spec
 from ...tape import FunctionNode, edge, grad_mode
 from ...tensor import Tensor
 from . import _convolution_ways as ways
-from ._convolution_problem import Problem as Problem
-from ._convolution_problem import Run
+from ._convolution_problem import MOST, Problem, Run
 
 _problems: dict[Any, Problem] = {}
-_MOST = 4000  # plans kept
 
 
 def problem(
@@ -39,7 +37,7 @@ def problem(
     key = (nd, x, w, y, stride, padding, dilation, groups)
     found = _problems.get(key)
     if found is None:
-        if len(_problems) > _MOST:
+        if len(_problems) > MOST:
             _problems.clear()
         found = _problems[key] = Problem(*key)
     return found
@@ -47,13 +45,10 @@ def problem(
 
 def plan(kind: str, about: Problem, a: Spec, b: Spec, bias: bool = False) -> Run:
     """Return what computes one of the three products for operands of these layouts."""
-    key = (kind, a, b, bias)
-    found = about.plans.get(key)
-    if found is None:
-        if len(about.plans) > _MOST:
-            about.plans.clear()
-        found = about.plans[key] = ways.choose(kind, about, a, b, bias)
-    return found
+    run: Run = about.planned(
+        (kind, a, b, bias), lambda: ways.choose(kind, about, a, b, bias)
+    )
+    return run
 
 
 def convolve(

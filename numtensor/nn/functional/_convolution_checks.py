@@ -9,7 +9,8 @@ from typing import Any
 
 from ...errors import DTypeError, ShapeError, message
 from ...tensor import Tensor
-from ._convolution import Problem, problem
+from ._convolution import problem
+from ._convolution_problem import Problem
 from ._sizes import alike, by, ints, is_tensor, not_implemented
 
 

@@ -13,10 +13,12 @@ from ...kernels.by_hand import conv as texts
 from ...memory import empty
 from ...spec import Spec, contiguous_spec
 from ...tensor import Tensor
-from ._convolution_problem import Problem, Run, simple, whole
+from ._convolution_problem import Problem, Run, movement, simple, whole
 
 #: from this many elements of a row of the result on this is faster than columns
-DIRECT_FROM = 16
+DIRECT_FROM = 32
+#: with more channels of a group than this, from twice as many elements on
+FEW = 32
 #: a kernel of more elements is not printed element by element
 MOST_TAPS = 32
 #: bytes of padded images that are made before they are used
@@ -26,7 +28,10 @@ CHUNK_BYTES = 1 << 22
 def suits(about: Problem) -> bool:
     if about.taps > MOST_TAPS or simple(about):
         return False
-    return about.y[4] >= DIRECT_FROM or (about.w[1] == 1 and about.groups > 1)
+    if about.w[1] == 1 and about.groups > 1:
+        return True
+    few = about.y[1] // about.groups <= FEW
+    return about.y[4] >= (DIRECT_FROM if few else 2 * DIRECT_FROM)
 
 
 def _block(about: Problem) -> int:
@@ -70,7 +75,7 @@ def forward(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
     wide = about.y[4] + (about.w[4] - 1) * dw // sw
     strides = about.strides(x)
     fits = not any(about.padding) and tuple(seen) == about.x[2:]
-    in_place = fits and sw == 1 and (strides[4] == 1 or about.x[4] == 1)
+    in_place = fits and movement(about, strides) != texts.ANY
     if in_place:
         x_n, x_c, x_d, x_h = strides[:4]
     else:
@@ -90,7 +95,7 @@ def forward(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
     images = n if in_place else max(1, min(n, CHUNK_BYTES // (x_n * size)))
     tasks = math.prod(about.y[2:4]) * blocks * parts
     call = launch.by_tasks(
-        texts.direct(dtype, about.w[2:], block, bias),  # type: ignore[arg-type]
+        texts.direct(dtype, about.w[2:], block, bias),
         images * tasks,
         (
             *about.y[2:], about.y[1], about.y[1] // about.groups, about.w[1], blocks,
@@ -104,9 +109,8 @@ def forward(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
     run_direct, kernel, table = call.run, call.kernel, call.table
     if not in_place:
         lines = channels * seen[0] * seen[1]
-        unit = sw == 1 and (strides[4] == 1 or about.x[4] == 1)
         copy = launch.by_tasks(
-            texts.padded(dtype, unit),
+            texts.padded(dtype, movement(about, strides) != texts.ANY),
             images * lines,
             (
                 *about.x[2:], channels, *seen[:2], wide, *about.padding, sw, *strides,

@@ -6,14 +6,17 @@ Knows neither kernels nor the tape.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...kernels.by_hand.conv import ANY, FLAT, UNIT
 from ...memory import result_of
 from ...spec import Spec
 from ...tensor import Tensor
 
 Run = Callable[..., Tensor]
+#: a table of plans is emptied when it has more
+MOST = 4000
 
 
 class Problem:
@@ -60,6 +63,15 @@ class Problem:
         self.taps = math.prod(self.w[2:])
         self.length = math.prod(self.y[2:])
 
+    def planned(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what was made for these layouts, or make it."""
+        found = self.plans.get(key)
+        if found is None:
+            if len(self.plans) > MOST:
+                self.plans.clear()
+            found = self.plans[key] = make()
+        return found
+
     def five(self, sizes: tuple[int, ...], missing: int = 1) -> tuple[int, ...]:
         """Return (n, c, d, h, w) from the sizes or strides of images."""
         front = tuple(sizes[: len(sizes) - self.nd])
@@ -70,6 +82,17 @@ class Problem:
     def strides(self, found: Spec) -> tuple[int, ...]:
         """Return the strides of images, 0 in dims that were added."""
         return self.five(found.strides, 0)
+
+
+def movement(about: Problem, x: Sequence[int], plane: bool = True) -> str:
+    """Return what the kernels of columns may know of windows over images of strides x.
+
+    Without `plane`, no planes are taken as one row.
+    """
+    if about.stride[2] != 1 or (x[4] != 1 and about.x[4] != 1):
+        return ANY
+    flat = about.stride[1] == 1 and about.y[4] == about.x[4] == x[3]
+    return FLAT if plane and flat and x[4] == 1 else UNIT
 
 
 def simple(about: Problem) -> bool:

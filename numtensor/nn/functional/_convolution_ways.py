@@ -3,37 +3,38 @@
 On CUDA devices, and for integers, one element after another. On the CPU:
 
 - windows of one element that move by one: a product by BLAS, nothing laid out;
-- long rows, or a group for each channel: the direct kernel (`_convolution_direct`); the
-  way back to the images, too, if the windows move by one;
+- long rows and few channels of the result, or a group for each channel: the direct
+  kernel (`_convolution_direct`); the way back to the images, too, if the windows move
+  by one;
 - else columns of windows are laid out and multiplied by BLAS, as many images at a time
   as fit in a cache; for the gradient of the images, products are summed from columns.
 
 The bounds were measured with float32 on two cores with AVX-512: at 8 elements a row
-columns take half the time of the direct kernel, at 16 they are even, at 64 columns take
-2.5 times as long. Knows layouts and memory, not the tape.
+columns take half the time of the direct kernel, at 32 they are even for 16 channels a
+group and take two thirds for 64; at 128 and few channels they take two to three times
+as long. Knows layouts and memory, not the tape.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from ... import launch
 from ...devices import CPU
 from ...kernels.by_hand import conv as texts
+from ...layout import contiguous_strides
 from ...memory import empty, result_of
+from ...ops.products import Product
 from ...spec import Spec, contiguous_spec, spec
 from ...tensor import Tensor
 from . import _convolution_direct as direct
-from ._convolution_problem import Problem, Run, simple, whole
+from ._convolution_problem import Problem, Run, movement, simple, whole
 
 #: bytes of columns that are laid out before they are multiplied
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 21
 #: from this many positions on one product per image; below it images are joined
-PER_IMAGE_FROM = 256
+PER_IMAGE_FROM = 100
 #: tasks that keep a GPU busy
 GPU_TASKS = 1 << 16
 
@@ -147,6 +148,20 @@ def _adding_bias(about: Problem, made: Spec) -> Callable[[Tensor, Tensor], None]
     return add
 
 
+def _fitting(images: int, each: int) -> int:
+    """Return of how many images a chunk is: they take `each` bytes."""
+    return max(1, min(images, CHUNK_BYTES // each))
+
+
+def _steps(
+    images: int, most: int, planned: Callable[[int], Product]
+) -> list[tuple[int, int, Product]]:
+    """Return first image, count of images and product of each chunk."""
+    known = {k: planned(k) for k in {most, images % most} if k}
+    counts = [(k, min(most, images - k)) for k in range(0, images, most)]
+    return [(first, count, known[count]) for first, count in counts]
+
+
 class _Columns:
     """Columns of some images at a time.
 
@@ -157,21 +172,19 @@ class _Columns:
         n, length = about.y[0], about.length
         self.rows = about.x[1] * about.taps
         each = self.rows * length * made.itemsize
-        self.images = max(1, min(n, CHUNK_BYTES // each))
+        self.images = _fitting(n, each)
         shape = (self.images, self.rows, length)
         self.to = (self.rows * length, length)
         if joined:
             shape = (self.rows, self.images, length)
             self.to = (length, self.images * length)
         self.made = contiguous_spec(made.dtype, shape)
-        self.steps = [(k, min(self.images, n - k)) for k in range(0, n, self.images)]
 
     def laid_out(self, about: Problem, x: Spec) -> Callable[..., None]:
         """Return fill(columns, x, first, images)."""
         strides = about.strides(x)
-        unit = about.stride[2] == 1 and (strides[4] == 1 or about.x[4] == 1)
         call = launch.by_tasks(
-            texts.columns(x.dtype.name, unit),
+            texts.columns(x.dtype.name, movement(about, strides)),
             about.x[1] * self.images,
             (*about.numbers, about.x[1], *self.to, *strides),
             cost=about.length * about.taps,
@@ -186,62 +199,91 @@ class _Columns:
 
     def summed(self, about: Problem, x: Spec) -> Callable[..., None]:
         """Return sum_up(x, columns, first, images)."""
-        unit = about.stride[2] == 1
+        windows = movement(about, contiguous_strides(about.x))
         image = math.prod(about.x[1:])
-        rows = image // about.x[4]
+        tasks = about.x[1] if windows == texts.FLAT else image // about.x[4]
         call = launch.by_tasks(
-            texts.add_columns(x.dtype.name, unit),
-            rows * self.images,
+            texts.add_columns(x.dtype.name, windows),
+            tasks * self.images,
             (*about.numbers, about.x[1], *self.to, 1),
-            cost=about.x[4] * about.taps,
+            cost=image // tasks * about.taps,
         )
 
         def sum_up(x: Tensor, columns: Tensor, first: int, images: int) -> None:
             at = x._pointer + first * image * x._spec.itemsize
-            call.run(call.kernel, rows * images, at, columns._pointer, call.table)
+            call.run(call.kernel, tasks * images, at, columns._pointer, call.table)
 
         return sum_up
 
 
-def _matrices(about: Problem) -> tuple[tuple[int, ...], ...]:
-    """Return w as a stack of matrices, and x and y as images of stacks of matrices."""
-    g, length = about.groups, about.length
-    depth = about.w[1] * about.taps
-    own = about.y[1] // g
-    return (g, own, depth), (about.y[0], g, depth, length), (about.y[0], g, own, length)
+class _Matrices:
+    """w as a matrix for each group, and a matrix for each image and group of the rest.
+
+    Strides are those of image, group, row and column; w is the same for all images.
+    `x` is laid out as columns or, if windows are single elements, as it comes.
+    """
+
+    def __init__(self, about: Problem) -> None:
+        self.groups, length = about.groups, about.length
+        self.depth = about.w[1] * about.taps
+        self.own = about.y[1] // about.groups
+        self.length = length
+        self.w = (0, self.own * self.depth, self.depth, 1)
+        x, y = self.depth * length, self.own * length
+        self.x = (self.groups * x, x, length, 1)
+        self.y = (self.groups * y, y, length, 1)
+
+
+def _products(
+    made: Spec,
+    images: int,
+    groups: int,
+    sizes: tuple[int, int, int],
+    a: tuple[int, ...],
+    b: tuple[int, ...],
+) -> Product:
+    """Plan products of (rows, columns, depth) `sizes` for each group of some images."""
+    shape = (images, groups, *sizes[:2])
+    out = contiguous_spec(made.dtype, shape, made.device)
+    return Product(out, shape[:2], sizes, a, b)
+
+
+def _turned(strides: tuple[int, ...]) -> tuple[int, ...]:
+    return (*strides[:2], strides[3], strides[2])
 
 
 def _forward(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
     if direct.suits(about):
         return direct.forward(about, made, x, bias)
-    w_shape, x_shape, y_shape = _matrices(about)
+    known = _Matrices(about)
+    sizes = (known.own, known.length, known.depth)
     add = _adding_bias(about, made) if bias else None
-    if simple(about):
 
-        def multiply(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-            y = empty(made)
-            np.matmul(
-                whole(w)._array().reshape(w_shape),
-                whole(x)._array().reshape(x_shape),
-                out=y._array().reshape(y_shape),
-            )
+    def planned(images: int) -> Product:
+        return _products(made, images, known.groups, sizes, known.w, known.x)
+
+    if simple(about):
+        multiply = planned(about.y[0])
+
+        def run_simple(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+            y, w, x = empty(made), whole(w), whole(x)
+            multiply.at(y._pointer, w._pointer, x._pointer)
             if add is not None and b is not None:
                 add(y, b)
             return y
 
-        return multiply
+        return run_simple
     columns = _Columns(about, made)
     fill = columns.laid_out(about, x)
-    one = (columns.images, *x_shape[1:])
+    steps = _steps(about.y[0], columns.images, planned)
+    image = known.y[0] * made.itemsize
 
     def run(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        y, scratch = empty(made), empty(columns.made)
-        into = y._array().reshape(y_shape)
-        laid = scratch._array().reshape(one)
-        weights = whole(w)._array().reshape(w_shape)
-        for first, images in columns.steps:
+        y, scratch, w = empty(made), empty(columns.made), whole(w)
+        laid, weights = scratch._pointer, w._pointer
+        for first, images, multiply in steps:
             fill(scratch, x, first, images)
-            np.matmul(weights, laid[:images], out=into[first : first + images])
+            multiply.at(y._pointer + first * image, weights, laid)
         if add is not None and b is not None:
             add(y, b)
         return y
@@ -254,33 +296,31 @@ def _input(about: Problem, made: Spec, y: Spec) -> Run:
         turned = direct.turned(about)
         if direct.suits(turned):
             return direct.back(about, turned, made, y)
-    w_shape, x_shape, y_shape = _matrices(about)
-    if simple(about):
+    known = _Matrices(about)
+    sizes = (known.depth, known.length, known.own)
+    weights = _turned(known.w)
 
-        def multiply(y: Tensor, w: Tensor) -> Tensor:
-            x = empty(made)
-            np.matmul(
-                whole(w)._array().reshape(w_shape).swapaxes(1, 2),
-                whole(y)._array().reshape(y_shape),
-                out=x._array().reshape(x_shape),
-            )
+    def planned(images: int) -> Product:
+        return _products(made, images, known.groups, sizes, weights, known.y)
+
+    if simple(about):
+        multiply = planned(about.y[0])
+
+        def run_simple(y: Tensor, w: Tensor) -> Tensor:
+            x, y, w = empty(made), whole(y), whole(w)
+            multiply.at(x._pointer, w._pointer, y._pointer)
             return x
 
-        return multiply
+        return run_simple
     columns = _Columns(about, made)
     sum_up = columns.summed(about, made)
-    one = (columns.images, *x_shape[1:])
+    steps = _steps(about.y[0], columns.images, planned)
+    image = known.y[0] * made.itemsize
 
     def run(y: Tensor, w: Tensor) -> Tensor:
-        x, scratch = empty(made), empty(columns.made)
-        y = whole(y)
-        images_of_y = y._array().reshape(y_shape)
-        product = scratch._array().reshape(one)
-        weights = whole(w)._array().reshape(w_shape).swapaxes(1, 2)
-        for first, images in columns.steps:
-            np.matmul(
-                weights, images_of_y[first : first + images], out=product[:images]
-            )
+        x, scratch, y, w = empty(made), empty(columns.made), whole(y), whole(w)
+        for first, images, multiply in steps:
+            multiply.at(scratch._pointer, w._pointer, y._pointer + first * image)
             sum_up(x, scratch, first, images)
         return x
 
@@ -288,67 +328,105 @@ def _input(about: Problem, made: Spec, y: Spec) -> Run:
 
 
 def _weight(about: Problem, made: Spec, x: Spec) -> Run:
-    w_shape, x_shape, y_shape = _matrices(about)
-    n, g, own, length = y_shape
-    joined = length < PER_IMAGE_FROM
-    as_is = simple(about) and not joined
-    columns = _Columns(about, made, joined)
-    fill = None if as_is else columns.laid_out(about, x)
-    most, steps = columns.images, columns.steps
-    if as_is:
-        most = max(1, min(n, CHUNK_BYTES // made.nbytes))
-        steps = [(k, min(most, n - k)) for k in range(0, n, most)]
-    flat = (1, *w_shape) if joined else (most, *w_shape)
-    partial = contiguous_spec(made.dtype, flat)
+    if about.length < PER_IMAGE_FROM:
+        return _weight_joined(about, made, x)
+    return _weight_by_images(about, made, x)
 
-    def product(x: Tensor, y: Tensor, scratch: Any, first: int, images: int) -> Tensor:
-        """Return the sum over some images, of the shape of w."""
-        if fill is not None:
-            fill(scratch, x, first, images)
-        whole = joined or images == 1
-        parts = empty(made if whole else partial)
-        if joined:
-            laid = scratch._array().reshape(g, x_shape[2], -1)[..., : images * length]
-            into = parts._array().reshape(w_shape)
-            given = _side_by_side(about, y, first, images)
-            np.matmul(given, laid.swapaxes(1, 2), out=into)
-            return parts
-        into = parts._array().reshape(-1, *w_shape)[:images]
-        laid = (x if as_is else scratch)._array().reshape(-1, *x_shape[1:])
-        laid = laid[first if as_is else 0 :][:images]
-        given = y._array().reshape(y_shape)[first : first + images]
-        np.matmul(given, laid.swapaxes(2, 3), out=into)
-        if whole:
-            return parts
-        several = contiguous_spec(made.dtype, (images, *made.shape))
-        return result_of(parts._storage, parts._pointer, several).sum(0)
+
+def _weight_joined(about: Problem, made: Spec, x: Spec) -> Run:
+    """Multiply images that stand side by side, so that a product sums over them."""
+    known = _Matrices(about)
+    columns = _Columns(about, made, True)
+    fill = columns.laid_out(about, x)
+    width = columns.to[1]
+    laid = (0, known.depth * width, width, 1)
+    turn = _turning(known, made)
+    part = contiguous_spec(made.dtype, (known.groups, known.depth, known.own))
+
+    def planned(images: int) -> Product:
+        places = images * known.length
+        sizes = (known.depth, known.own, places)
+        given = (0, known.own * places, 1, places)
+        return _products(made, 1, known.groups, sizes, laid, given)
+
+    steps = _steps(about.y[0], columns.images, planned)
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        scratch = None if as_is else empty(columns.made)
-        if as_is:
-            x = whole(x)
-        if not joined:
-            y = whole(y)
+        scratch = empty(columns.made)
         total: Tensor | None = None
-        for first, images in steps:
-            part = product(x, y, scratch, first, images)
-            total = part if total is None else total.add_(part)
+        for first, images, multiply in steps:
+            fill(scratch, x, first, images)
+            given, product = _side_by_side(about, y, first, images), empty(part)
+            multiply.at(product._pointer, scratch._pointer, given._pointer)
+            total = product if total is None else total.add_(product)
         assert total is not None  # x is not empty
-        return total
+        return turn(total)
 
     return run
 
 
-def _side_by_side(about: Problem, y: Tensor, first: int, images: int) -> np.ndarray:
-    """Return some images as matrices (groups, channels of one, image and place)."""
+def _weight_by_images(about: Problem, made: Spec, x: Spec) -> Run:
+    """Multiply image by image, and sum the products of some images at a time."""
+    known = _Matrices(about)
+    sizes = (known.depth, known.own, known.length)
+    as_is = simple(about)
+    columns = _Columns(about, made)
+    fill = None if as_is else columns.laid_out(about, x)
+    most = _fitting(about.y[0], made.nbytes) if as_is else columns.images
+    turn = _turning(known, made)
+    shape = (known.groups, known.depth, known.own)
+
+    def planned(images: int) -> Product:
+        y = _turned(known.y)
+        return _products(made, images, known.groups, sizes, known.x, y)
+
+    steps = [
+        (first, images, multiply, contiguous_spec(made.dtype, (images, *shape)))
+        for first, images, multiply in _steps(about.y[0], most, planned)
+    ]
+    image_x, image_y = known.x[0] * made.itemsize, known.y[0] * made.itemsize
+
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        x, y = whole(x) if as_is else x, whole(y)
+        scratch = None if fill is None else empty(columns.made)
+        total: Tensor | None = None
+        for first, images, multiply, several in steps:
+            at = x._pointer + first * image_x
+            if fill is not None and scratch is not None:
+                fill(scratch, x, first, images)
+                at = scratch._pointer
+            products = empty(several)
+            multiply.at(products._pointer, at, y._pointer + first * image_y)
+            part = products.sum(0)
+            total = part if total is None else total.add_(part)
+        assert total is not None  # x is not empty
+        return turn(total)
+
+    return run
+
+
+def _turning(known: _Matrices, made: Spec) -> Callable[[Tensor], Tensor]:
+    """Return what turns sums (group, depth, own) to the shape of w.
+
+    BLAS takes a quarter less time for the larger of the two dims in front.
+    """
+    view = spec(
+        made.dtype,
+        (known.groups, known.own, known.depth),
+        (known.own * known.depth, 1, known.own),
+    )
+
+    def turn(sums: Tensor) -> Tensor:
+        w = result_of(sums._storage, sums._pointer, view).contiguous()
+        return result_of(w._storage, w._pointer, made)
+
+    return turn
+
+
+def _side_by_side(about: Problem, y: Tensor, first: int, images: int) -> Tensor:
+    """Return some images as a matrix (channel, image and place)."""
     strides = about.strides(y._spec)
     shape = (about.y[1], images, *about.y[2:])
     place = spec(y.dtype, shape, (strides[1], strides[0], *strides[2:]))
     start = y._pointer + first * strides[0] * place.itemsize
-    own = about.y[1] // about.groups
-    return (
-        result_of(y._storage, start, place)
-        .contiguous()
-        ._array()
-        .reshape(about.groups, own, -1)
-    )
+    return result_of(y._storage, start, place).contiguous()

@@ -22,13 +22,15 @@ from ...ops.registry import function
 from ...spec import Spec, contiguous_spec, spec
 from ...tape import Node, edge, grad_mode, no_grad
 from ...tensor import Tensor
+from ._sizes import SCALAR_TYPES
 
-#: products up to which a kernel by hand is faster than calls of BLAS
-SMALL = 200_000
+#: what a kernel by hand may cost so that a training step is not slower than with BLAS
+SMALL = 170_000
+#: products that take as long as it takes to begin one element of the result
+_BEGINNING = 40
 #: a table of plans is emptied when it has more
 _MOST = 4000
 
-_NAMES = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int"}
 plans: dict[Any, Plan] = {}
 #: whether the gradients of input, weight and bias are needed
 Need = tuple[bool, bool, bool]
@@ -38,12 +40,12 @@ class Plan:
     """A linear layer for one combination of layouts."""
 
     __slots__ = (
-        "x", "w", "bias", "out", "n", "k", "m", "rows", "turned", "call", "ways",
-        "name",
+        "x", "w", "b", "out", "n", "k", "m", "rows", "turned", "call", "ways", "name",
     )  # fmt: skip
 
     def __init__(self, x: Spec, w: Spec, b: Spec | None) -> None:
-        self.x, self.w, self.bias = x, w, b
+        self.x, self.w = tuple(x.shape), tuple(w.shape)
+        self.b = () if b is None else tuple(b.shape)
         self.m, self.k = w.shape
         self.n = x.numel // self.k if self.k else _count(x.shape[:-1])
         device, kind = x.device, x.dtype
@@ -56,8 +58,8 @@ class Plan:
         self.name = f"{'Mm' if b is None else 'Addmm'}Backward0"
         if x.ndim != 2:
             self.name = "ViewBackward0" if b is not None else "UnsafeViewBackward0"
-        work = self.n * self.k * self.m
-        small = device is CPU and 0 < work <= SMALL
+        cost = self.n * self.m * (self.k + _BEGINNING)
+        small = device is CPU and self.k > 0 and 0 < cost <= SMALL
         small = small and x.contiguous and w.contiguous
         small = small and (b is None or (b.contiguous and b.numel == self.m))
         self.call: Any = None
@@ -87,7 +89,7 @@ class Plan:
             way = self.ways[g, need] = _Way(self, g, need)
         call = way.call
         if call is None:
-            return self._backward_by_products(grad, x, w, need)
+            return self._backward_by_products(way, grad, x, w, need)
         gx = gw = gb = None
         to_x = to_w = to_b = from_x = from_w = 0
         if w is not None:
@@ -106,20 +108,18 @@ class Plan:
         return [gx, gw, gb]
 
     def _backward_by_products(
-        self, grad: Tensor, x: Tensor | None, w: Tensor | None, need: Need
+        self, way: _Way, grad: Tensor, x: Tensor | None, w: Tensor | None, need: Need
     ) -> list[Tensor | None]:
         g = grad if grad.ndim == 2 else grad.reshape(self.n, self.m)
         gx = gw = gb = None
         if w is not None:
-            gx = _multiply(g, w)
-            if self.x.ndim != 2:
-                gx = reshaped(gx, contiguous_spec(self.x.dtype, self.x.shape, g.device))
+            gx = reshaped(_multiply(g, w), way.x)
         if x is not None:
             gw = _multiply(g.t(), view_as(x, self.rows, 0))
         if need[2]:
             gb = g.sum(0)
-            if self.bias.shape != gb.shape:  # type: ignore[union-attr]
-                gb = gb.sum_to_size(self.bias.shape)  # type: ignore[union-attr]
+            if gb._spec is not way.b:
+                gb = gb.sum_to_size(self.b)
         return [gx, gw, gb]
 
 
@@ -129,9 +129,10 @@ class _Way:
     __slots__ = ("x", "w", "b", "call")
 
     def __init__(self, plan: Plan, g: Spec, need: Need) -> None:
-        self.x = contiguous_spec(g.dtype, tuple(plan.x.shape))
-        self.w = contiguous_spec(g.dtype, tuple(plan.w.shape))
-        self.b = contiguous_spec(g.dtype, (plan.m,))
+        self.x, self.w, self.b = (
+            contiguous_spec(g.dtype, shape, g.device)
+            for shape in (plan.x, plan.w, plan.b)
+        )
         self.call: Any = None
         if plan.call is None or not (g.ndim == 2 or g.contiguous):
             return
@@ -175,8 +176,8 @@ class LinearNode(Node):
             gx = function("matmul")(grad, w)
         if x is not None:
             gw = function("matmul")(flat.t(), x.reshape(plan.n, plan.k))
-        if plan.bias is not None:
-            gb = flat.sum(0).sum_to_size(plan.bias.shape)
+        if self.need[2]:
+            gb = flat.sum(0).sum_to_size(plan.b)
         return [gx, gw, gb]
 
 
@@ -256,9 +257,7 @@ def _check(x: Any, w: Any, b: Any) -> None:
         if other._spec.device is not x._spec.device:
             raise mixed_devices("linear", x.device, other.device)
         if other._spec.dtype is not x._spec.dtype:
-            one, two = (
-                _NAMES.get(t.dtype.name, t.dtype.name.capitalize()) for t in (x, other)
-            )
+            one, two = (SCALAR_TYPES[t.dtype.name] for t in (x, other))
             raise DTypeError(
                 message(
                     "linear",

@@ -19,15 +19,15 @@ from ...memory import empty
 from ...modes import no_grad
 from ...ops.copies import contiguous
 from ...ops.reductions import var_mean
+from ...ops.softmax import LONGEST_ALONE
 from ...ops.views import reshape
 from ...spec import Spec, contiguous_spec
+from ...storage import ReadOnlyStorage, refuse_writing
 from ...tape import Node, edge, grad_mode
 from ...tensor import Tensor
 
 #: what an element costs in additions, over all sweeps
 _COST = 8
-#: on a GPU a thread walks a channel alone, which pays while channels are short
-_LONGEST_ALONE = 128
 _MOST_PLANS = 4000
 
 affine = Elementwise(
@@ -58,16 +58,8 @@ class _Channels:
     """How the channels of a (N, C, *) tensor lie, and the kernels over them."""
 
     __slots__ = (
-        "rows",
-        "channels",
-        "n",
-        "count",
-        "like",
-        "each",
-        "wide",
-        "calls",
-        "alone",
-    )
+        "rows", "channels", "n", "count", "like", "each", "wide", "calls", "alone",
+    )  # fmt: skip
 
     def __init__(self, given: Spec) -> None:
         shape = tuple(given.shape)
@@ -77,11 +69,12 @@ class _Channels:
         self.like = contiguous_spec(given.dtype, shape, given.device)
         self.each = contiguous_spec(given.dtype, (self.channels,), given.device)
         self.wide = contiguous_spec(float64, (self.channels,), given.device)
-        self.alone = given.device is CPU or self.count <= _LONGEST_ALONE
+        self.alone = given.device is CPU or self.count <= LONGEST_ALONE
         self.calls: dict[Any, Any] = {}
 
-    def call(self, key: Any, text: Callable[..., Any], *variant: bool) -> Any:
+    def call(self, text: Callable[..., Any], *variant: bool) -> Any:
         """Plan a kernel over channels."""
+        key = (text, *variant)
         found = self.calls.get(key)
         if found is None:
             flat = self.n == 1
@@ -119,7 +112,10 @@ def normalize_batch(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Return x with each channel normalised over the batch; move the statistics."""
+    """Return x with each channel normalised over the batch; move the statistics.
+
+    `average` and `spread` are both there, or both None.
+    """
     plan = _channels.get(x._spec)
     if plan is None:
         if len(_channels) > _MOST_PLANS:
@@ -128,24 +124,23 @@ def normalize_batch(
     if not plan.count or not plan.channels:
         return scaled(x * 0, weight, bias)
     if not plan.alone or (weight is None) != (bias is None):
-        if average is not None and spread is not None:
-            with no_grad():
-                now, middle = _statistics(x)
-                move(average, middle, momentum)
-                move(spread, now * (plan.count / max(1, plan.count - 1)), momentum)
+        with no_grad():
+            now, middle = _statistics(x)
+            move(average, middle, momentum)
+            move(spread, now * (plan.count / max(1, plan.count - 1)), momentum)
         return _batch_rule(x, weight, bias, eps)
     source = x if x._spec.contiguous else contiguous(x.detach())
     running = [t for t in (average, spread) if t is not None]
-    if not all(t._spec.contiguous for t in running):
-        held = [contiguous(t) for t in running]
-    else:
-        held = running
+    held = running
+    for t in running:
+        if type(t._storage) is ReadOnlyStorage:
+            refuse_writing("batch_norm")
+        if not t._spec.contiguous:
+            held = [contiguous(t) for t in running]
     result, sums = empty(plan.like), empty(plan.wide)
     middle, scale = empty(plan.each), empty(plan.each)
     weights = [contiguous(t.detach()) for t in (weight, bias) if t is not None]
-    call = plan.call(
-        (bool(weights), bool(held)), kernels.channels, bool(weights), bool(held)
-    )
+    call = plan.call(kernels.channels, bool(weights), bool(held))
     operands = (result, middle, scale, sums, source, *weights, *held)
     call.run(
         call.kernel, call.n, *[t._pointer for t in operands], call.table, eps, momentum
@@ -167,8 +162,10 @@ def normalize_batch(
     return result
 
 
-def move(running: Tensor, now: Tensor, momentum: float) -> None:
-    running.copy_(running * (1 - momentum) + reshape(now, (-1,)) * momentum)
+def move(running: Tensor | None, now: Tensor, momentum: float) -> None:
+    """Move a running statistic, if there is one, by `momentum` towards another."""
+    if running is not None:
+        running.copy_(running * (1 - momentum) + reshape(now, (-1,)) * momentum)
 
 
 class _ChannelsNode(Node):
@@ -194,7 +191,7 @@ class _ChannelsNode(Node):
         made, gw, gb = empty(plan.like), empty(plan.each), empty(plan.each)
         first, second = empty(plan.wide), empty(plan.wide)
         more = [] if weight is None else [contiguous(weight.detach())]
-        call = plan.call(("back", bool(more)), kernels.channels_backward, bool(more))
+        call = plan.call(kernels.channels_backward, bool(more))
         operands = (made, gw, gb, first, second, g, source, *self.found, *more)
         call.run(call.kernel, call.n, *[t._pointer for t in operands], call.table)
         wanted = zip((made, gw, gb), self.edges, strict=True)

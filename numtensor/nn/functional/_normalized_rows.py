@@ -15,6 +15,7 @@ from ...kernels.by_hand import normalization as kernels
 from ...memory import empty
 from ...ops.copies import contiguous
 from ...ops.reductions import sum as sum_of
+from ...ops.softmax import LONGEST_ALONE
 from ...ops.views import reshape
 from ...spec import Spec, contiguous_spec
 from ...tape import Node, edge, grad_mode
@@ -22,8 +23,6 @@ from ...tensor import Tensor
 
 #: what an element costs in additions, over all sweeps
 _COST = 8
-#: on a GPU a thread walks a row alone, which pays while rows are short
-_LONGEST_ALONE = 128
 _MOST_PLANS = 4000
 #: parts into which the sums for weights are cut
 _BLOCKS = 16
@@ -39,7 +38,7 @@ class _Rows:
         self.count = given.numel // n if n else 0
         self.like = contiguous_spec(given.dtype, tuple(given.shape), given.device)
         self.each = contiguous_spec(given.dtype, (self.count,), given.device)
-        self.alone = given.device is CPU or n <= _LONGEST_ALONE
+        self.alone = given.device is CPU or n <= LONGEST_ALONE
         self.calls: dict[Any, Any] = {}
         self.blocks = min(_BLOCKS, self.count) if given.device is CPU else self.count
         self.sums = contiguous_spec(given.dtype, (self.blocks, n), given.device)

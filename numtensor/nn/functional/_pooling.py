@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ... import launch
+from ... import dtypes, launch
 from ...devices import CPU
 from ...kernels.by_hand import pool as texts
 from ...memory import empty
@@ -19,15 +19,6 @@ from ...spec import Spec, contiguous_spec
 from ...tape import FunctionNode, edge, grad_mode
 from ...tensor import Tensor
 from ._convolution_problem import Problem, whole
-
-from ... import dtypes  # isort: skip
-
-
-def _plan(about: Problem, key: Any, make: Callable[[], Any]) -> Any:
-    found = about.plans.get(key)
-    if found is None:
-        found = about.plans[key] = make()
-    return found
 
 
 def _whole_windows(about: Problem, adaptive: bool) -> tuple[int, ...] | None:
@@ -63,7 +54,8 @@ def largest(
     recorded = grad_mode.enabled and x.requires_grad
     places = places or recorded
     key = ("max", x._spec, adaptive, places)
-    y, where = _plan(about, key, lambda: _largest(about, x._spec, adaptive, places))(x)
+    run = about.planned(key, lambda: _largest(about, x._spec, adaptive, places))
+    y, where = run(x)
     if recorded:
 
         def back(g: Tensor, where: Tensor) -> tuple[Tensor]:
@@ -105,8 +97,7 @@ def take(about: Problem, x: Tensor, where: Tensor, adaptive: bool) -> Tensor:
     made = contiguous_spec(x.dtype, about.shapes["y"], x._spec.device)
     y = empty(made)
     if made.numel:
-        call = _plan(
-            about,
+        call = about.planned(
             ("take", made),
             lambda: launch.by_tasks(
                 texts.take(x.dtype.name),
@@ -134,8 +125,7 @@ def put(about: Problem, y: Tensor, where: Tensor, adaptive: bool) -> Tensor:
     made = contiguous_spec(y.dtype, about.shapes["x"], found.device)
     x = empty(made)
     if made.numel:
-        call = _plan(
-            about,
+        call = about.planned(
             ("put", found, adaptive),
             lambda: launch.by_tasks(
                 texts.put(y.dtype.name, adaptive),
@@ -164,7 +154,8 @@ Way = tuple[str, int, bool]
 
 def average(about: Problem, x: Tensor, way: Way) -> Tensor:
     """Return the mean of each window."""
-    y = _plan(about, ("mean", x._spec, way), lambda: _average(about, x._spec, way))(x)
+    key = ("mean", x._spec, way)
+    y: Tensor = about.planned(key, lambda: _average(about, x._spec, way))(x)
     if grad_mode.enabled and x.requires_grad:
 
         def back(g: Tensor) -> tuple[Tensor]:
@@ -172,7 +163,7 @@ def average(about: Problem, x: Tensor, way: Way) -> Tensor:
 
         y._node = FunctionNode("AvgPoolBackward0", (edge(x),), back)
         y._requires_grad = True
-    return y  # type: ignore[no-any-return]
+    return y
 
 
 def _average(about: Problem, x: Spec, way: Way) -> Callable[[Tensor], Tensor]:
@@ -205,8 +196,7 @@ def spread(about: Problem, y: Tensor, way: Way) -> Tensor:
         x.zero_()
     elif made.numel:
         count, divisor, adaptive = way
-        call = _plan(
-            about,
+        call = about.planned(
             ("spread", found, way),
             lambda: launch.by_tasks(
                 texts.spread(y.dtype.name, count, adaptive),

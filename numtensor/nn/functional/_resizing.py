@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Matrix:
         alone = len(index) == self.rows and bool((np.diff(start) == 1).all())
         self.picks = alone and bool((weight == 1).all())
         self._tensors: dict[tuple[str, device], tuple[Tensor, ...]] = {}
-        self.plans: dict[object, object] = {}
+        self.plans: dict[Any, Any] = {}
 
     @cached_property
     def transposed(self) -> Matrix:
@@ -104,7 +105,7 @@ def resized(x: Tensor, dim: int, matrix: Matrix) -> Tensor:
             )
             matrix.plans[key] = call
         pointers = [t._pointer for t in (y, flat, *tensors)]
-        call.run(call.kernel, call.n, *pointers, call.table)  # type: ignore[attr-defined]
+        call.run(call.kernel, call.n, *pointers, call.table)
     if grad_mode.enabled and x.requires_grad:
 
         def back(g: Tensor) -> tuple[Tensor]:

@@ -14,6 +14,8 @@ from ...dtypes import check_computes
 from ...errors import DTypeError, ShapeError, message, mixed_devices
 from ...tensor import Tensor
 
+#: the largest stride, padding, dilation or size of a window: kernels add such numbers
+LARGEST = 2**61
 #: PyTorch's names of dtypes in its messages
 SCALAR_TYPES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
@@ -21,18 +23,30 @@ SCALAR_TYPES = {
 }  # fmt: skip
 
 
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def ints(op: str, what: str, value: Any, nd: int) -> tuple[int, ...]:
     """Return `nd` integers from one or from a sequence of one or `nd`.
 
-    Raises: ShapeError, another count; TypeError, no integers.
+    Raises: ShapeError, another count, or numbers that kernels could not add up;
+    TypeError, no integers.
     """
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return (int(value),) * nd
+    if _is_int(value):
+        value = (value,)
     if isinstance(value, Sequence) and not isinstance(value, str):
         found = tuple(value)
-        if all(
-            isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in found
-        ):
+        if all(_is_int(v) for v in found):
+            if any(abs(int(v)) > LARGEST for v in found):
+                raise ShapeError(
+                    message(
+                        op,
+                        f"{what}={list(found)}",
+                        f"{LARGEST} at most",
+                        "Overflow when unpacking long long.",
+                    )
+                )
             if len(found) == nd:
                 return tuple([int(v) for v in found])
             if len(found) == 1:

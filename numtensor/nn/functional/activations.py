@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ... import fastcall
+from ...dtypes import uint8
 from ...elementwise import Elementwise
-from ...errors import ShapeError, message
+from ...errors import DTypeError, ShapeError, message
 from ...layout import normalize_dim
 from ...ops import activations as shared
 from ...ops import m
@@ -29,7 +30,6 @@ from ...tensor import Tensor
 
 _FLOATS = "floats"
 _ROOT_HALF = math.sqrt(0.5)
-_TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 
 def _declared(
@@ -63,12 +63,12 @@ def _plain(name: str, forward: Any, vjp: Any, rule: str = _FLOATS) -> Any:
     return operator, fastcall.unary(operator)
 
 
-def _between(x: Any, low: float, high: float, inside: Any) -> Any:
+def _between(x: Any, low: Any, high: Any, inside: Any) -> Any:
     """`inside` where low < x < high or x is NaN, 0 elsewhere."""
     return m.where((x <= low) | (x >= high), 0.0, inside)
 
 
-def _clamped(x: Any, low: float, high: float) -> Any:
+def _clamped(x: Any, low: Any, high: Any) -> Any:
     return m.where(x < low, low, m.where(x > high, high, x))
 
 
@@ -89,7 +89,7 @@ def _mish_vjp(g: Any, x: Any, out: Any) -> Any:
 
 
 def _gelu_vjp(g: Any, x: Any, out: Any) -> Any:
-    density = (_TWO_OVER_ROOT_PI * _ROOT_HALF * 0.5) * m.exp(x * x * -0.5)
+    density = m.exp(x * x * -0.5) / math.sqrt(2 * math.pi)
     return g * (0.5 * m.erfc(x * -_ROOT_HALF) + x * density)
 
 
@@ -278,8 +278,8 @@ _leaky_op = _numbered(
 _leaky = fastcall.binary(_leaky_op)
 _hardtanh_op = _numbered(
     "hardtanh",
-    lambda x, low, high: m.where(x < low, low, m.where(x > high, high, x)),
-    lambda g, x, low, high, out: m.where((x <= low) | (x >= high), 0.0, g),
+    _clamped,
+    lambda g, x, low, high, out: _between(x, low, high, g),
     rule="number",
 )
 _softshrink_op = _numbered(
@@ -349,6 +349,15 @@ def hardtanh(
             )
         )
     kind = float if input.is_floating_point() else int
+    if input.dtype is uint8 and min_val < 0:
+        raise DTypeError(
+            message(
+                "hardtanh",
+                f"min_val={min_val} for uint8",
+                "0 or more",
+                "cannot do hardtanh on an unsigned type with negative limits.",
+            )
+        )
     if inplace:
         return _hardtanh_op.in_place(input, kind(min_val), kind(max_val))
     return _hardtanh_op(input, kind(min_val), kind(max_val))
@@ -385,7 +394,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 @_declared("softshrink", lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0))
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """Return input moved by `lambd` toward 0, and 0 within. Raises: ShapeError."""
-    if lambd < 0:
+    if not lambd >= 0:  # NaN too
         raise ShapeError(
             message(
                 "softshrink",
@@ -495,11 +504,10 @@ _in_place(
     "leaky_relu",
     lambda input, negative_slope=0.01: leaky_relu(input, negative_slope, True),
 )
+_threshold = threshold  # an argument of the next has its name
 _in_place(
     "threshold",
-    lambda input, threshold, value: globals()["threshold"](
-        input, threshold, value, True
-    ),
+    lambda input, threshold, value: _threshold(input, threshold, value, True),
 )
 _in_place(
     "rrelu",

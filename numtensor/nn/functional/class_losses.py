@@ -8,8 +8,7 @@ gradient that is differentiated itself is made of public operators.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ... import dtypes, launch
@@ -32,18 +31,20 @@ from ...ops.reductions import sum as sum_of
 from ...ops.registry import function
 from ...ops.softmax import LONGEST_ALONE, log_softmax, not_floating, softmax
 from ...ops.views import reshape, unsqueeze
+from ...places import HOST
 from ...spec import Spec, contiguous_spec
 from ...tape import _FREED, Node, edge, grad_mode
 from ...tensor import Tensor
-from .pointwise import declared, named_reduction, unknown_reduction
+from .pointwise import (
+    REDUCTIONS,
+    declared,
+    named_reduction,
+    sample_classes,
+    unknown_reduction,
+)
 
 _COST = 14
 _MOST_PLANS = 4000
-_REDUCTIONS = ("none", "mean", "sum")
-
-#: where the check of targets says which is no class; read under the interpreter lock
-_place = ctypes.c_int64()
-_place_address = ctypes.addressof(_place)
 
 
 class _Plan:
@@ -71,8 +72,12 @@ class _Plan:
         reduction: str,
         smoothing: float,
     ) -> None:
-        if reduction not in _REDUCTIONS:
+        if reduction not in REDUCTIONS:
             raise unknown_reduction(op, reduction)
+        if not -(1 << 63) <= ignore < 1 << 63:
+            fault = "Overflow when unpacking long long."
+            got = f"ignore_index={ignore}"
+            raise ShapeError(message(op, got, "a number that int64 holds", fault))
         if x.dtype.category != dtypes.FLOAT:
             raise not_floating(op, x)
         _check_shapes(op, x, target)
@@ -139,11 +144,13 @@ class _Plan:
             found = empty(self.number)
             call = self.check
             call.run(
-                call.kernel, call.n, found._pointer, _place_address, target._pointer,
+                call.kernel, call.n, found._pointer, HOST.address, target._pointer,
                 *weight, call.table,
             )  # fmt: skip
-            if _place.value >= 0:
-                self.refuse(target)
+            place = HOST.flag.value
+            if place:
+                HOST.flag.value = 0
+                raise self.outside(int(target._array().reshape(-1)[place - 1]))
             return found if self.reduction == "mean" else self.one
         if self.reduction != "mean":
             return self.one
@@ -154,10 +161,9 @@ class _Plan:
         )
         return sum_of.operator(each)
 
-    def refuse(self, target: Tensor) -> None:
-        """Raise the error of the target that the check has found."""
-        wrong = int(target._array().reshape(-1)[_place.value])
-        raise DimError(
+    def outside(self, wrong: int) -> DimError:
+        """Return the error of a target that is no class."""
+        return DimError(
             message(
                 self.op,
                 f"class {wrong}",
@@ -412,17 +418,13 @@ def _no_gradient(op: str) -> AutogradError:
     )
 
 
-def _classes(make: Callable[..., Tensor], *shape: int) -> Tensor:
-    """Return sample classes, 0 or 1."""
-    return m.abs(make(*shape)).to(dtypes.int64)
-
-
 @declared(
     "nll_loss",
     lambda make: [
-        ((make(3, 4), _classes(make, 3)), {}),
-        ((make(2, 3, 2), _classes(make, 2, 2)), {"reduction": "none"}),
+        ((make(3, 4), sample_classes(make, 3)), {}),
+        ((make(2, 3, 2), sample_classes(make, 2, 2)), {"reduction": "none"}),
     ],
+    names="drop",
 )
 def nll_loss(
     input: Tensor,
@@ -452,11 +454,12 @@ def nll_loss(
 @declared(
     "cross_entropy",
     lambda make: [
-        ((make(3, 4), _classes(make, 3)), {}),
-        ((make(2, 3, 2), _classes(make, 2, 2)), {"reduction": "none"}),
-        ((make(3, 4), _classes(make, 3)), {"label_smoothing": 0.2}),
+        ((make(3, 4), sample_classes(make, 3)), {}),
+        ((make(2, 3, 2), sample_classes(make, 2, 2)), {"reduction": "none"}),
+        ((make(3, 4), sample_classes(make, 3)), {"label_smoothing": 0.2}),
         ((make(3, 4), softmax(make(3, 4), 1)), {}),
     ],
+    names="drop",
 )
 def cross_entropy(
     input: Tensor,
@@ -510,7 +513,7 @@ def _of_probabilities(
     reduction: str,
     smoothing: float,
 ) -> Tensor:
-    if reduction not in _REDUCTIONS:
+    if reduction not in REDUCTIONS:
         raise unknown_reduction("cross_entropy", reduction)
     if not target.is_floating_point():
         raise DTypeError(

@@ -13,11 +13,11 @@ from ...ops.declare import composed
 from ...tensor import Tensor
 from ._convolution import convolve, input_grad, plan
 from ._convolution_checks import described, described_transposed
+from ._convolution_problem import MOST
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _calls: dict[Any, Any] = {}
-_MOST = 4000
 
 
 def _convolution(
@@ -42,7 +42,7 @@ def _convolution(
         run = plan("forward", about, input._spec, weight._spec, bias is not None)
         found = about, run
         if key is not None:
-            if len(_calls) > _MOST:
+            if len(_calls) > MOST:
                 _calls.clear()
             _calls[key] = found
     return convolve(found[0], found[1], input, weight, bias)
@@ -72,7 +72,7 @@ def _transposed(
             nd, input, weight, bias, stride, padding, output_padding, groups, dilation
         )
         if key is not None:
-            if len(_calls) > _MOST:
+            if len(_calls) > MOST:
                 _calls.clear()
             _calls[key] = about
     result = input_grad(about, input, weight)

@@ -15,6 +15,7 @@ from ...tensor import Tensor
 from . import _linear
 from ._linear import plans as _plans
 from ._linear import record as _record
+from ._sizes import alike
 
 
 def _last(args: dict[str, Any]) -> Any:
@@ -89,10 +90,13 @@ def bilinear(
     """Return input1[i] * weight[k, i, j] * input2[j] summed over i and j, plus bias[k].
 
     Shapes: (*, i), (*, j), (k, i, j), (k) -> (*, k).
-    Raises: ShapeError, sizes that do not meet.
+    Raises: ShapeError, sizes that do not meet; DTypeError, DeviceError.
     """
+    for other in (input2, weight) if bias is None else (input2, weight, bias):
+        alike("bilinear", input1, other)
     if (
         weight.ndim != 3
+        or not (input1.ndim and input2.ndim)
         or input1.shape[:-1] != input2.shape[:-1]
         or (input1.shape[-1], input2.shape[-1]) != tuple(weight.shape[1:])
         or (bias is not None and tuple(bias.shape) != (weight.shape[0],))
@@ -109,14 +113,15 @@ def bilinear(
             )
         )
     k, i, j = weight.shape
-    left = input1.reshape(-1, i)
+    batch = input1.shape[:-1]
+    n = batch.numel()
     # (n, i) @ (i, k * j) -> (n, k, j), then the inner product with every row of input2
     turned = weight.permute(1, 0, 2).reshape(i, k * j)
-    joined = (left @ turned).reshape(-1, k, j)
-    result = (joined * input2.reshape(-1, 1, j)).sum(2)
+    joined = (input1.reshape(n, i) @ turned).reshape(n, k, j)
+    result = (joined * input2.reshape(n, 1, j)).sum(2)
     if bias is not None:
         result = result + bias
-    return result.reshape(*input1.shape[:-1], k)
+    return result.reshape(*batch, k)
 
 
 def _embedding_samples(make: Any) -> Any:
@@ -154,60 +159,6 @@ def embedding(
             [1., 2.],
             [3., 4.]])
     """
-    _check_embedding(input, weight, padding_idx, sparse)
-    rows, size = weight.shape
-    padding = None if padding_idx is None else padding_idx % rows
-    flat = input.reshape(-1).long()
-    if max_norm is not None:
-        with no_grad():
-            _shorten(weight, flat, max_norm, norm_type)
-    return _rows(weight, flat, padding, scale_grad_by_freq).reshape(*input.shape, size)
-
-
-def _rows(weight: Tensor, flat: Tensor, padding: int | None, by_freq: bool) -> Tensor:
-    """Return the rows of a table at indices in one dim, with the gradients of
-    `embedding`."""
-    with no_grad():
-        made = function("index_select")(weight, 0, flat)
-    if not (grad_mode.enabled and weight.requires_grad):
-        return made  # type: ignore[no-any-return]
-    shape, kind = weight.shape, weight.dtype
-    scale = None
-    if padding is not None:
-        scale = (flat != padding).to(kind)
-    if by_freq:
-        ones = made.new_ones(flat.shape)
-        often = function("index_add")(made.new_zeros(shape[0]), 0, flat, ones)
-        often = function("index_select")(often, 0, flat)
-        scale = often.reciprocal() if scale is None else scale / often
-
-    def back(g: Tensor) -> tuple[Tensor]:
-        if scale is not None:
-            g = g * scale.unsqueeze(1)
-        return (function("index_add")(g.new_zeros(shape), 0, flat, g),)
-
-    made._node = FunctionNode("EmbeddingBackward0", (edge(weight),), back)
-    made._requires_grad = True
-    return made  # type: ignore[no-any-return]
-
-
-def _shorten(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:
-    """Shorten the rows that are used and longer than `max_norm`, in place."""
-    lengths = function("norm")(weight, norm_type, 1)
-    ones = weight.new_ones(flat.shape)
-    used = function("index_add")(weight.new_zeros(weight.shape[0]), 0, flat, ones) > 0
-    factor = max_norm / (lengths + 1e-7)
-    factor = function("where")(used & (lengths > max_norm), factor, 1.0)
-    weight.mul_(factor.unsqueeze(1))
-
-
-def _check_embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None, sparse: bool
-) -> None:
-    if sparse:
-        raise NotImplementedError(
-            message("embedding", "sparse=True", "False", "There are no sparse tensors.")
-        )
     if input.dtype.name not in ("int64", "int32"):
         raise DTypeError(
             message(
@@ -227,11 +178,66 @@ def _check_embedding(
                 "'weight' must be 2-D.",
             )
         )
-    rows = weight.shape[0]
+    rows, size = weight.shape
+    check_table("embedding", rows, padding_idx, sparse)
+    padding = None if padding_idx is None else padding_idx % rows
+    flat = input.reshape(-1).long()
+    if max_norm is not None:
+        with no_grad():
+            _shorten(weight, flat, max_norm, norm_type)
+    return _rows(weight, flat, padding, scale_grad_by_freq).reshape(*input.shape, size)
+
+
+def _rows(weight: Tensor, flat: Tensor, padding: int | None, by_freq: bool) -> Tensor:
+    """Return the rows of a table at indices in one dim, with the gradients of
+    `embedding`."""
+    with no_grad():
+        made: Tensor = function("index_select")(weight, 0, flat)
+    if not (grad_mode.enabled and weight.requires_grad):
+        return made
+    shape, kind = weight.shape, weight.dtype
+    scale = None
+    if padding is not None:
+        scale = (flat != padding).to(kind)
+    if by_freq:
+        ones = made.new_ones(flat.shape)
+        often = function("index_add")(made.new_zeros(shape[0]), 0, flat, ones)
+        often = function("index_select")(often, 0, flat)
+        scale = often.reciprocal() if scale is None else scale / often
+
+    def back(g: Tensor) -> tuple[Tensor]:
+        if scale is not None:
+            g = g * scale.unsqueeze(1)
+        return (function("index_add")(g.new_zeros(shape), 0, flat, g),)
+
+    made._node = FunctionNode("EmbeddingBackward0", (edge(weight),), back)
+    made._requires_grad = True
+    return made
+
+
+def _shorten(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:
+    """Shorten the rows that are used and longer than `max_norm`, in place."""
+    lengths = function("norm")(weight, norm_type, 1)
+    ones = weight.new_ones(flat.shape)
+    used = function("index_add")(weight.new_zeros(weight.shape[0]), 0, flat, ones) > 0
+    factor = max_norm / (lengths + 1e-7)
+    factor = function("where")(used & (lengths > max_norm), factor, 1.0)
+    weight.mul_(factor.unsqueeze(1))
+
+
+def check_table(op: str, rows: int, padding_idx: int | None, sparse: bool) -> None:
+    """Check the options of an embedding of so many rows.
+
+    Raises: NotImplementedError, AssertionError.
+    """
+    if sparse:
+        raise NotImplementedError(
+            message(op, "sparse=True", "False", "There are no sparse tensors.")
+        )
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise AssertionError(
             message(
-                "embedding",
+                op,
                 f"padding_idx={padding_idx}",
                 f"one from {-rows} to {rows - 1}",
                 "Padding_idx must be within num_embeddings.",
@@ -262,16 +268,8 @@ def pairwise_distance(
     >>> nt.nn.functional.pairwise_distance(nt.zeros(1, 2), nt.tensor([[3.0, 4.0]]))
     tensor([5.0000])
     """
-    apart = x1 - x2 + eps
-    if p == 2:
-        return apart.square().sum(-1, keepdim).sqrt()
-    if p == 1:
-        return apart.abs().sum(-1, keepdim)
-    if p == float("inf"):
-        return apart.abs().amax(-1, keepdim)
-    if p == 0:
-        return (apart != 0).to(apart.dtype).sum(-1, keepdim)
-    return (apart.abs() ** p).sum(-1, keepdim) ** (1 / p)
+    found: Tensor = function("vector_norm")(x1 - x2 + eps, p, -1, keepdim)
+    return found
 
 
 @composed(
@@ -288,7 +286,8 @@ def cosine_similarity(
 ) -> Tensor:
     """Return the cosine of the angle between vectors along a dim.
 
-    Each length counts as `eps` at least. Both broadcast.
+    Each length counts as `eps` at least. Both broadcast. Dtypes: floats.
+    Raises: DTypeError.
 
     >>> import numtensor as nt
     >>> a, b = nt.tensor([[1.0, 0.0]]), nt.tensor([[1.0, 1.0]])
@@ -296,7 +295,6 @@ def cosine_similarity(
     tensor([0.7071])
     """
     x1, x2 = function("broadcast_tensors")(x1, x2)
-    lengths = [
-        x.square().sum(dim, keepdim=True).sqrt().clamp_min(eps) for x in (x1, x2)
-    ]
-    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
+    norm = function("vector_norm")
+    units = [x / norm(x, 2, dim, keepdim=True).clamp_min(eps) for x in (x1, x2)]
+    return (units[0] * units[1]).sum(dim)

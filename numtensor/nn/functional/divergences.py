@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
-from ...errors import ShapeError, message
+from ...errors import ShapeError, message, warn
 from ...ops import m
 from ...ops.exponential import sigmoid
 from ...ops.reductions import any as any_of
 from ...ops.views import unsqueeze
 from ...tensor import Tensor
-from .pointwise import Pointwise, declared, named_reduction, two
+from .pointwise import Pointwise, declared, named_reduction, names_of_each, two
 
 _kl = Pointwise(
     "kl_div",
@@ -55,12 +54,11 @@ def kl_div(
     if size_average is not None or reduce is not None:
         reduction = named_reduction(size_average, reduce)
     elif reduction == "mean":
-        warnings.warn(
+        warn(
             "reduction: 'mean' divides the total loss by both the batch size and the "
             "support size.'batchmean' divides only by the batch size, and aligns with "
             "the KL div math definition.'mean' will be changed to behave the same as "
-            "'batchmean' in the next major release.",
-            stacklevel=2,
+            "'batchmean' in the next major release."
         )
     loss = _kl_logs if log_target else _kl
     if reduction == "batchmean":
@@ -162,9 +160,17 @@ def _gaussian_slope(gap: Any, v: Any) -> Any:
     return 0.5 * (1 - gap * gap / v) / v
 
 
+def _names_beside_variances(args: dict[str, Any]) -> Any:
+    # a variance for each row has one dim fewer, and the rows' is its last
+    var = args["var"]
+    rows = isinstance(var, Tensor) and var.ndim == args["input"].ndim - 1
+    return names_of_each({**args, "var": None} if rows else args)
+
+
 @declared(
     "gaussian_nll_loss",
     lambda make: [((make(3, 4), make(3, 4), sigmoid(make(3, 4))), {})],
+    names=_names_beside_variances,
 )
 def gaussian_nll_loss(
     input: Tensor,
@@ -181,24 +187,20 @@ def gaussian_nll_loss(
     or without the last dim. Source: Nix, Weigend (1994), Estimating the mean and
     variance of the target probability distribution. Raises: ShapeError.
     """
-    given = var
-    if isinstance(given, float):
-        negative = given < 0
-        var = input.detach().new_full((1,) * input.ndim, given)
-    else:
-        negative = bool(any_of(given < 0))
-    if negative:
+    op, size = "gaussian_nll_loss", tuple(input.shape)
+    if any_of(var < 0) if isinstance(var, Tensor) else var < 0:
         fault = "var has negative entry/entries."
-        raise ShapeError(message("gaussian_nll_loss", "a negative var", ">= 0", fault))
-    assert isinstance(var, Tensor)
-    shape, size = tuple(var.shape), tuple(input.shape)
-    if shape != size:
+        raise ShapeError(message(op, "a negative var", ">= 0", fault))
+    if not isinstance(var, Tensor):
+        var = input.detach().new_full((1,) * len(size), float(var))
+    elif tuple(var.shape) != size:
+        shape = tuple(var.shape)
         if shape == size[:-1]:
             var = unsqueeze(var, -1)
-        elif len(shape) != len(size) or not _one_wide(shape, size):
+        elif not _one_wide(shape, size):
             raise ShapeError(
                 message(
-                    "gaussian_nll_loss",
+                    op,
                     f"var of shape {list(shape)} for input of {list(size)}",
                     "the input's shape, or one dim of size 1 or missing at the end",
                     "var is of incorrect size.",
@@ -209,4 +211,7 @@ def gaussian_nll_loss(
 
 
 def _one_wide(given: tuple[int, ...], size: tuple[int, ...]) -> bool:
-    return all(a in (1, b) for a, b in zip(given, size, strict=True))
+    """Return whether one dim, and only one, is 1 in place of the size."""
+    if len(given) != len(size):
+        return False
+    return [a for a, b in zip(given, size, strict=True) if a != b] == [1]

@@ -4,10 +4,9 @@ device's; what is kept and what is not differs from PyTorch's for the same seed.
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
-from ...errors import ShapeError, message
+from ...errors import ShapeError, message, warn
 from ...ops.declare import composed
 from ...tape import no_grad
 from ...tensor import Tensor
@@ -29,10 +28,19 @@ def check_probability(op: str, p: float) -> None:
         )
 
 
-def _kept(input: Tensor, p: float, channels: bool) -> Tensor:
+def _kept(op: str, input: Tensor, p: float, channels: bool) -> Tensor:
     """Return ones where an element, or a channel, is kept, and zeros elsewhere."""
     shape = tuple(input.shape)
     if channels:
+        if input.ndim < 2:
+            raise ShapeError(
+                message(
+                    op,
+                    f"a {input.ndim}-d tensor",
+                    "(N, C, ...)",
+                    "Feature dropout requires at least 2 dimensions in the input.",
+                )
+            )
         shape = shape[:2] + (1,) * (len(shape) - 2)
     with no_grad():
         return input.new_empty(shape).bernoulli_(1 - p)  # type: ignore[no-any-return]
@@ -42,21 +50,12 @@ def _drop(
     op: str, input: Tensor, p: float, training: bool, inplace: bool, channels: bool
 ) -> Tensor:
     check_probability(op, p)
-    if channels and input.ndim < 2:
-        raise ShapeError(
-            message(
-                op,
-                f"a {input.ndim}-d tensor",
-                "(N, C, ...)",
-                "Feature dropout requires at least 2 dimensions in the input.",
-            )
-        )
     if not training or p == 0 or not input.numel():
         return input
     if p == 1:
         scale = input.new_zeros(())
     else:
-        scale = _kept(input, p, channels).div_(1 - p)
+        scale = _kept(op, input, p, channels).div_(1 - p)
     return input.mul_(scale) if inplace else input * scale
 
 
@@ -70,7 +69,7 @@ def _alpha(
         zero = input.new_zeros(())
         return input.mul_(zero) if inplace else input * zero
     a = 1 / math.sqrt((_LIMIT**2 * p + 1) * (1 - p))
-    kept = _kept(input, p, channels)
+    kept = _kept(op, input, p, channels)
     # a * (x where kept, the limit elsewhere) + b, with mean 0 if x has that
     added = (1 - kept) * (a * _LIMIT) - (a * _LIMIT * p)
     scale = kept * a
@@ -128,11 +127,10 @@ def dropout2d(
     Raises: ValueError; ShapeError.
     """
     if input.ndim == 3:
-        warnings.warn(
+        warn(
             "dropout2d: Received a 3-D input to dropout2d and assuming that "
             "channel-wise 1D dropout behavior is desired: input is interpreted as "
             "shape (N, C, L). Use dropout1d instead.",
-            stacklevel=2,
         )
     elif input.ndim != 4:
         _warn("dropout2d", input.ndim, "2", "3D or 4D")
@@ -165,11 +163,10 @@ def _without_batch(
 
 
 def _warn(op: str, ndim: int, spatial: str, wanted: str) -> None:
-    warnings.warn(
+    warn(
         f"{op}: Received a {ndim}-D input to {op}, which is deprecated and will result "
         f"in an error in a future release: it drops channels of inputs with {spatial} "
         f"spatial dimensions ({wanted} input). Use dropout instead.",
-        stacklevel=3,
     )
 
 
@@ -191,5 +188,8 @@ def alpha_dropout(
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """`alpha_dropout` of whole channels of (N, C, ...). Raises: ValueError."""
+    """`alpha_dropout` of whole channels of (N, C, ...).
+
+    Raises: ValueError; ShapeError.
+    """
     return _alpha("feature_alpha_dropout", input, p, training, inplace, True)

@@ -13,22 +13,21 @@ from ... import launch
 from ...devices import CPU
 from ...errors import ShapeError, message
 from ...kernels.by_hand import conv as texts
+from ...layout import contiguous_strides
 from ...memory import empty
 from ...ops.declare import composed
 from ...spec import Spec, contiguous_spec
 from ...tape import FunctionNode, edge, grad_mode
 from ...tensor import Tensor
 from ._convolution import problem
-from ._convolution_problem import Problem
+from ._convolution_problem import Problem, movement
 from ._sizes import ints, is_tensor, not_implemented
 
 
 def _columns(about: Problem, x: Tensor) -> Tensor:
     """Return (N, C * taps, L), or without N, from images."""
-    run = about.plans.get(("columns", x._spec))
-    if run is None:
-        run = about.plans["columns", x._spec] = _planned(about, x._spec, True)
-    made, call = run
+    key = ("columns", x._spec)
+    made, call = about.planned(key, lambda: _planned(about, x._spec, True))
     y = empty(made)
     if call is not None:
         call.run(call.kernel, call.n, y._pointer, x._pointer, call.table)
@@ -44,11 +43,8 @@ def _columns(about: Problem, x: Tensor) -> Tensor:
 
 def _image(about: Problem, columns: Tensor) -> Tensor:
     """Return images: each element the sum of its places in the columns."""
-    run = about.plans.get(("image", columns._spec))
-    if run is None:
-        run = _planned(about, columns._spec, False)
-        about.plans["image", columns._spec] = run
-    made, call = run
+    key = ("image", columns._spec)
+    made, call = about.planned(key, lambda: _planned(about, columns._spec, False))
     x = empty(made)
     if call is not None:
         call.run(call.kernel, call.n, x._pointer, columns._pointer, call.table)
@@ -71,9 +67,8 @@ def _planned(about: Problem, given: Spec, out: bool) -> tuple[Spec, Any]:
         if not made.numel:
             return made, None
         strides = about.strides(given)
-        unit = about.stride[2] == 1 and (strides[4] == 1 or about.x[4] == 1)
         call = launch.by_tasks(
-            texts.columns(kind.name, unit),
+            texts.columns(kind.name, movement(about, strides)),
             made.numel if on is not CPU else about.x[0] * about.x[1],
             (*about.numbers, about.x[1], rows * places, places, *strides),
             on,
@@ -84,8 +79,9 @@ def _planned(about: Problem, given: Spec, out: bool) -> tuple[Spec, Any]:
     if not made.numel:
         return made, None
     strides = given.strides if front else (0, *given.strides)
+    windows = movement(about, contiguous_strides(about.x), plane=False)
     call = launch.by_tasks(
-        texts.add_columns(kind.name, about.stride[2] == 1),
+        texts.add_columns(kind.name, windows),
         made.numel if on is not CPU else made.numel // about.x[4],
         (*about.numbers, about.x[1], *strides),
         on,

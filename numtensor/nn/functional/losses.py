@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import ShapeError, message
+from ...layout import broadcast_shapes
 from ...ops import m
 from ...ops.exponential import sigmoid
-from ...ops.reductions import sum as sum_of
 from ...reduce import Reduction
 from ...tensor import Tensor
 from .pointwise import (
@@ -25,9 +25,9 @@ from .pointwise import (
     named_reduction,
     of_two,
     pair,
+    reduced,
     softplus_of_minus,
     two,
-    unknown_reduction,
     warn_of_sizes,
 )
 
@@ -44,8 +44,6 @@ _l1 = Pointwise(
     lambda x, y: m.abs(x - y),
     (lambda g, x, y, out: g * m.sign(x - y), lambda g, x, y, out: g * m.sign(y - x)),
 )
-
-
 _l1_of_two = of_two(_l1)
 
 
@@ -56,6 +54,16 @@ def _bent(x: Any, y: Any, beta: Any) -> Any:
 
 def _bent_slope(gap: Any, beta: Any) -> Any:
     return m.where(m.abs(gap) < beta, gap / beta, m.sign(gap))
+
+
+def _huber_of(x: Any, y: Any, delta: Any) -> Any:
+    # not `_bent` times delta, which may be infinite
+    gap = m.abs(x - y)
+    return m.where(gap < delta, 0.5 * gap * gap, delta * (gap - 0.5 * delta))
+
+
+def _clipped(gap: Any, delta: Any) -> Any:
+    return m.where(m.abs(gap) < delta, gap, m.sign(gap) * delta)
 
 
 _smooth_l1 = Pointwise(
@@ -70,10 +78,10 @@ _smooth_l1 = Pointwise(
 )
 _huber = Pointwise(
     "huber_loss",
-    lambda x, y, delta: _bent(x, y, delta) * delta,
+    _huber_of,
     (
-        lambda g, x, y, delta, out: g * (_bent_slope(x - y, delta) * delta),
-        lambda g, x, y, delta, out: g * (_bent_slope(y - x, delta) * delta),
+        lambda g, x, y, delta, out: g * _clipped(x - y, delta),
+        lambda g, x, y, delta, out: g * _clipped(y - x, delta),
         None,
     ),
     numbers=1,
@@ -81,27 +89,23 @@ _huber = Pointwise(
 
 
 def _weighted_distance(
-    loss: Tensor, input: Tensor, weight: Tensor, reduction: str, by_weight: bool
+    loss: Pointwise, reduction: str, by_weight: bool, weight: Tensor, *args: Any
 ) -> Tensor:
-    """Reduce losses of elements that have weights; a mean is over the weights."""
+    """Reduce losses of elements that have weights; a mean may be over the weights."""
+    input = args[0]
     if weight.shape != input.shape:
         raise ShapeError(
             message(
-                "loss",
+                loss.name,
                 f"weights of shape {list(weight.shape)}",
                 f"the input's {list(input.shape)}",
                 "Weights and input must have the same size.",
             )
         )
-    loss = loss * weight
-    if reduction == "none":
-        return loss
-    total: Tensor = sum_of(loss)
-    if reduction == "sum":
-        return total
-    if reduction != "mean":
-        raise unknown_reduction("loss", reduction)
-    return total / (sum_of(weight) if by_weight else loss.numel())
+    found = loss("none", *args) * weight
+    if reduction == "mean" and by_weight:
+        return found.sum() / weight.sum()
+    return reduced(loss.name, found, reduction)
 
 
 @declared("mse_loss", two, lambda x, y: np.mean((x - y) ** 2))
@@ -127,8 +131,7 @@ def mse_loss(
     if input._spec is not target._spec and input._spec.shape != target._spec.shape:
         warn_of_sizes(input, target)
     if weight is not None:
-        loss = _mse("none", input, target)
-        return _weighted_distance(loss, input, weight, reduction, True)
+        return _weighted_distance(_mse, reduction, True, weight, input, target)
     return _mse_of_two(input, target, reduction)
 
 
@@ -150,8 +153,7 @@ def l1_loss(
     if input._spec is not target._spec and input._spec.shape != target._spec.shape:
         warn_of_sizes(input, target)
     if weight is not None:
-        loss = _l1("none", input, target)
-        return _weighted_distance(loss, input, weight, reduction, True)
+        return _weighted_distance(_l1, reduction, True, weight, input, target)
     return _l1_of_two(input, target, reduction)
 
 
@@ -173,7 +175,7 @@ def smooth_l1_loss(
         reduction = named_reduction(size_average, reduce)
     if input._spec is not target._spec and input._spec.shape != target._spec.shape:
         warn_of_sizes(input, target)
-    if beta < 0:
+    if not beta >= 0:  # NaN too
         raise ShapeError(
             message(
                 "smooth_l1_loss",
@@ -202,7 +204,7 @@ def huber_loss(
     """
     if input._spec is not target._spec and input._spec.shape != target._spec.shape:
         warn_of_sizes(input, target)
-    if delta <= 0:
+    if not delta > 0:  # NaN too
         raise ShapeError(
             message(
                 "huber_loss",
@@ -211,10 +213,10 @@ def huber_loss(
                 "huber_loss does not support non-positive values for delta.",
             )
         )
+    bend = float(delta)
     if weight is not None:
-        loss = _huber("none", input, target, float(delta))
-        return _weighted_distance(loss, input, weight, reduction, False)
-    return _huber(reduction, input, target, float(delta))
+        return _weighted_distance(_huber, reduction, False, weight, input, target, bend)
+    return _huber(reduction, input, target, bend)
 
 
 # Probabilities of two outcomes
@@ -278,6 +280,25 @@ def _check_probabilities(values: Tensor, what: str) -> None:
         )
 
 
+def _check_scales(op: str, input: Tensor, *scales: Tensor | None) -> None:
+    """Refuse weights that would make more elements than there are."""
+    shape = input._spec.shape
+    for scale in scales:
+        if scale is None or scale._spec.shape == shape[-scale._spec.ndim :]:
+            continue
+        wide = broadcast_shapes(op, shape, scale._spec.shape)
+        if tuple(wide) != tuple(shape):
+            raise ShapeError(
+                message(
+                    op,
+                    f"a weight of shape {list(scale.shape)}",
+                    f"one that broadcasts to {list(shape)}",
+                    f"output with shape {list(shape)} doesn't match the broadcast "
+                    f"shape {list(wide)}.",
+                )
+            )
+
+
 def _two_probabilities(make: Callable[..., Tensor]) -> list[Any]:
     return [((sigmoid(make(3, 4)), sigmoid(make(3, 4))), {})]
 
@@ -322,6 +343,7 @@ def binary_cross_entropy(
     _check_probabilities(target, "target")
     if weight is None:
         return _bce(reduction, input, target)
+    _check_scales("binary_cross_entropy", input, weight)
     return _bce_weighted(reduction, input, target, weight)
 
 
@@ -361,9 +383,10 @@ def binary_cross_entropy_with_logits(
                 f"({input.size()}).",
             )
         )
+    if pos_weight is None and weight is None:
+        return _logits_of_two(input, target, reduction)
+    _check_scales("binary_cross_entropy_with_logits", input, weight, pos_weight)
     if pos_weight is None:
-        if weight is None:
-            return _logits_of_two(input, target, reduction)
         return _logits_weighted(reduction, input, target, weight)
     if weight is None:
         return _positive(reduction, input, target, pos_weight)

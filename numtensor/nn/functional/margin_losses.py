@@ -17,6 +17,7 @@ from .pointwise import (
     named_reduction,
     pair,
     softplus_of_minus,
+    two,
 )
 
 # Outcomes of -1 and 1
@@ -142,7 +143,7 @@ _labels, _labels_weighted = pair(
 )
 
 
-@declared("multilabel_soft_margin_loss", lambda make: [((make(3, 4), make(3, 4)), {})])
+@declared("multilabel_soft_margin_loss", two, names="drop")
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,

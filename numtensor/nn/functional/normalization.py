@@ -7,12 +7,14 @@ running statistics included. Here are the public functions and their checks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ...dtypes import FLOAT, finfo
-from ...errors import DTypeError, ShapeError, message, mixed_devices
+from ...errors import DTypeError, ShapeError, message
 from ...layout import numel
 from ...modes import no_grad
+from ...ops.arithmetic import div
 from ...ops.declare import composed
 from ...ops.reductions import var_mean
 from ...ops.registry import function
@@ -20,6 +22,7 @@ from ...ops.selection import clamp_min
 from ...tensor import Tensor
 from ._normalized_channels import affine, move, normalize_batch, per_channel, scaled
 from ._normalized_rows import normalize_rows
+from ._sizes import alike
 
 
 def _floating(op: str, x: Tensor, *others: Tensor | None) -> None:
@@ -31,31 +34,12 @@ def _floating(op: str, x: Tensor, *others: Tensor | None) -> None:
     for other in others:
         if other is None:
             continue
-        if other._spec.dtype is not given.dtype:
-            raise DTypeError(
-                message(
-                    op,
-                    f"{given.dtype} and {other.dtype}",
-                    "one dtype",
-                    f"expected scalar type {given.dtype} but found {other.dtype}. Cast "
-                    "one with x.to(dtype).",
-                )
-            )
-        if other._spec.device is not given.device:
-            raise mixed_devices(op, x.device, other.device)
+        own = other._spec
+        if own.dtype is not given.dtype or own.device is not given.device:
+            alike(op, x, other)  # raises
 
 
-def _declared(
-    name: str, samples: Callable[..., Any], reference: Any = None, names: Any = "keep"
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return composed(
-        name,
-        room="nn.functional",
-        dtypes="float",
-        names=names,
-        samples=samples,
-        reference=reference,
-    )
+_declared = partial(composed, room="nn.functional", dtypes="float", names="keep")
 
 
 def _row_length(op: str, x: Tensor, shape: Any, *others: Any) -> int:
@@ -90,7 +74,7 @@ def _row_length(op: str, x: Tensor, shape: Any, *others: Any) -> int:
 
 @_declared(
     "layer_norm",
-    lambda make: [
+    samples=lambda make: [
         ((make(3, 4), (4,), make(4), make(4)), {}),
         ((make(2, 2, 3), (2, 3)), {}),
         ((make(3, 4), (4,), make(4)), {"eps": 0.1}),
@@ -122,7 +106,7 @@ def layer_norm(
 
 @_declared(
     "rms_norm",
-    lambda make: [((make(3, 4), (4,), make(4)), {}), ((make(2, 3), (3,)), {})],
+    samples=lambda make: [((make(3, 4), (4,), make(4)), {}), ((make(2, 3), (3,)), {})],
 )
 def rms_norm(
     input: Tensor,
@@ -146,7 +130,7 @@ def rms_norm(
 
 @_declared(
     "group_norm",
-    lambda make: [
+    samples=lambda make: [
         ((make(2, 4, 3), 2, make(4), make(4)), {}),
         ((make(2, 4), 2), {}),
     ],
@@ -190,7 +174,7 @@ def group_norm(
             got = f"a {what} of shape {list(other.shape)}"
             raise ShapeError(message(op, got, f"[{channels}]", fault))
     n = channels // num_groups * numel(shape[2:])
-    if input.numel() and input.numel() == shape[0] * num_groups:
+    if input.numel() == num_groups:  # one value to a group, in a batch of one
         raise _one_value(op, shape)
     name = "NativeGroupNormBackward0"
     found = normalize_rows(input, n, None, None, float(eps), True, name)
@@ -210,9 +194,22 @@ def _one_value(op: str, shape: tuple[int, ...]) -> ShapeError:
     )
 
 
-def _check_channels(op: str, x: Tensor, *others: tuple[str, Tensor | None]) -> None:
+def _check_channels(
+    op: str,
+    x: Tensor,
+    mean: Tensor | None,
+    var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+) -> None:
+    """Refuse what does not have one number for each channel."""
+    if (mean is None) != (var is None):
+        fault = "running_mean and running_var must either both be None or neither be "
+        got = "one running statistic"
+        raise ShapeError(message(op, got, "none or two", f"{fault}None."))
     channels = x.shape[1] if x.ndim > 1 else 0
-    for what, other in others:
+    others = ("running_mean", mean), ("running_var", var), ("weight", weight)
+    for what, other in (*others, ("bias", bias)):
         if other is not None and other.numel() != channels:
             fault = f"{what} should contain {channels} elements not {other.numel()}."
             got = f"a {what} of {other.numel()} for {channels} channels"
@@ -223,7 +220,7 @@ def _check_channels(op: str, x: Tensor, *others: tuple[str, Tensor | None]) -> N
 
 @_declared(
     "batch_norm",
-    lambda make: [
+    samples=lambda make: [
         ((make(4, 3), None, None, make(3), make(3)), {"training": True}),
         ((make(2, 3, 2), None, None), {"training": True, "eps": 0.1}),
         ((make(4, 3), _zeros(make, 3), _ones(make, 3), make(3), make(3)), {}),
@@ -248,10 +245,7 @@ def batch_norm(
     """
     op = "batch_norm"
     _floating(op, input, running_mean, running_var, weight, bias)
-    _check_channels(
-        op, input, ("running_mean", running_mean), ("running_var", running_var),
-        ("weight", weight), ("bias", bias),
-    )  # fmt: skip
+    _check_channels(op, input, running_mean, running_var, weight, bias)
     if training:
         shape = tuple(input.shape)
         if numel(shape) == shape[1] and shape[1]:
@@ -282,7 +276,7 @@ def _ones(make: Callable[..., Tensor], *shape: int) -> Tensor:
 
 @_declared(
     "instance_norm",
-    lambda make: [
+    samples=lambda make: [
         ((make(2, 3, 4),), {}),
         ((make(2, 3, 4), None, None, make(3), make(3)), {}),
     ],
@@ -316,10 +310,7 @@ def instance_norm(
         return batch_norm(
             input, running_mean, running_var, weight, bias, False, momentum, eps
         )
-    _check_channels(
-        op, input, ("running_mean", running_mean), ("running_var", running_var),
-        ("weight", weight), ("bias", bias),
-    )  # fmt: skip
+    _check_channels(op, input, running_mean, running_var, weight, bias)
     n = numel(tuple(input.shape[2:]))
     if n == 1:
         fault = (
@@ -332,10 +323,8 @@ def instance_norm(
         with no_grad():
             dims = list(range(2, input.ndim))
             spread, middle = var_mean(input.detach(), dims)
-            if running_mean is not None:
-                move(running_mean, middle.mean(0), momentum)
-            if running_var is not None:
-                move(running_var, spread.mean(0), momentum)
+            move(running_mean, middle.mean(0), momentum)
+            move(running_var, spread.mean(0), momentum)
     name = "InstanceNormBackward0"
     found = normalize_rows(input, n, None, None, float(eps), True, name)
     return scaled(found, weight, bias)
@@ -346,7 +335,7 @@ def instance_norm(
 
 @_declared(
     "normalize",
-    lambda make: [((make(3, 4),), {}), ((make(3, 4),), {"p": 1.0, "dim": 0})],
+    samples=lambda make: [((make(3, 4),), {}), ((make(3, 4),), {"p": 1.0, "dim": 0})],
 )
 def normalize(
     input: Tensor,
@@ -361,12 +350,14 @@ def normalize(
     >>> nt.nn.functional.normalize(nt.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """
-    length = function("norm")(input, p, dim, keepdim=True)
-    found = input / clamp_min(length, eps)
-    return found if out is None else out.copy_(found)
+    length = clamp_min(function("norm")(input, p, dim, keepdim=True), eps)
+    return input / length if out is None else div(input, length, out=out)
 
 
-@_declared("local_response_norm", lambda make: [((make(2, 4, 3), 3), {"alpha": 0.5})])
+@_declared(
+    "local_response_norm",
+    samples=lambda make: [((make(2, 4, 3), 3), {"alpha": 0.5})],
+)
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
@@ -382,6 +373,10 @@ def local_response_norm(
         )
         got = f"shape {list(input.shape)}"
         raise ShapeError(message("local_response_norm", got, "(N, C, L, ...)", fault))
+    if size < 1:
+        fault = "kernel size should be greater than zero."
+        got = f"size={size}"
+        raise ShapeError(message("local_response_norm", got, "1 or more", fault))
     if not input.numel():
         return input
     shape = list(input.shape)

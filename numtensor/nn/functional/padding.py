@@ -7,7 +7,6 @@ one dim after the other. Negative padding crops.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -53,8 +52,8 @@ def pad(
     negative numbers crop. Modes: "constant" (`value`, 0 unless given), "reflect" (the
     edge is not repeated), "replicate" (the edge is), "circular".
 
-    Raises: ShapeError, sizes that do not fit; NotImplementedError, an unknown mode, or
-    dims that a mode is not there for; ValueError, a value for another mode.
+    Raises: ShapeError, sizes that do not fit, or a value for another mode;
+    NotImplementedError, an unknown mode, or dims that a mode is not there for.
 
     >>> import numtensor as nt
     >>> nt.nn.functional.pad(nt.tensor([[1.0, 2.0, 3.0]]), (2, 1), mode="reflect")
@@ -63,6 +62,8 @@ def pad(
     sizes = [as_int("pad", n) for n in pad]
     _check_length(input, sizes)
     around = [(sizes[k], sizes[k + 1]) for k in range(0, len(sizes), 2)]
+    for k, (before, after) in enumerate(around):
+        _check_size(input, input.ndim - 1 - k, before, after, mode == "constant")
     if mode == "constant":
         return _constant(input, around, 0.0 if value is None else value)
     places = _PLACES.get(mode)
@@ -76,7 +77,7 @@ def pad(
             )
         )
     if value is not None and value != 0:
-        raise ValueError(
+        raise ShapeError(
             message(
                 "pad",
                 f"value={value} with mode {mode!r}",
@@ -97,7 +98,6 @@ def pad(
     picked = []
     for k, (before, after) in enumerate(around):
         dim = input.ndim - 1 - k
-        _check_size(input, dim, before, after)
         found = places(input.shape[dim], before, after)
         if found is None:
             raise _too_much(mode, input, dim, before, after)
@@ -133,10 +133,16 @@ def _check_length(input: Tensor, sizes: list[int]) -> None:
         )
 
 
-def _check_size(input: Tensor, dim: int, before: int, after: int) -> None:
+def _check_size(
+    input: Tensor, dim: int, before: int, after: int, constant: bool
+) -> None:
     size = input.shape[dim]
     result = size + before + after
-    if result < 0 or min(before, after) < -size or (result and not size):
+    if (
+        not 0 <= result < 2**63
+        or min(before, after) < -size
+        or (result and not size and not constant)
+    ):
         raise ShapeError(
             message(
                 "pad",
@@ -149,30 +155,17 @@ def _check_size(input: Tensor, dim: int, before: int, after: int) -> None:
         )
 
 
-def _constant(
-    input: Tensor, around: list[tuple[int, int]], value: float | Any
-) -> Tensor:
+def _constant(input: Tensor, around: list[tuple[int, int]], value: float) -> Tensor:
     """Return the tensor inside a constant; its way back is the opposite padding."""
     ndim = input.ndim
     shape = list(input.shape)
     inner = list(input.shape)  # of the part that is copied
-    source = target = 0
+    source = 0
     made_at = [0] * ndim
     for k, (before, after) in enumerate(around):
         dim = ndim - 1 - k
         size = shape[dim]
         shape[dim] = size + before + after
-        if shape[dim] < 0:
-            raise ShapeError(
-                message(
-                    "pad",
-                    f"padding ({before}, {after}) for the size {size}",
-                    "a size of zero or more left",
-                    f"The input size {size}, plus negative padding {before} and "
-                    f"{after}, resulted in a negative output size, which is invalid. "
-                    f"Check dimension {dim} of your input.",
-                )
-            )
         source += max(0, -before) * input.stride(dim)
         made_at[dim] = max(0, before)
         inner[dim] = size + min(before, 0) + min(after, 0)
@@ -214,7 +207,13 @@ def _replicated(size: int, before: int, after: int) -> np.ndarray | None:
 def _wrapped(size: int, before: int, after: int) -> np.ndarray | None:
     if before > size or after > size:
         return None
-    return np.arange(-before, size + after) % max(size, 1)
+    # what is cropped is gone before the ring is closed
+    start = max(0, -before)
+    kept = size - start - max(0, -after)
+    if kept == 0 and max(before, after) > 0:
+        return None
+    places = np.arange(-max(0, before), kept + max(0, after))
+    return start + places % max(kept, 1)
 
 
 #: which element of a dim stands where, None if there are too few

@@ -8,18 +8,19 @@ row to compute an element.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ... import launch
+from ...dtypes import int64
 from ...elementwise import Elementwise
 from ...elementwise import Plan as ElementwisePlan
-from ...errors import ShapeError, message
+from ...errors import ShapeError, message, warn
 from ...kernels.expr import Expr, cast, var
 from ...kernels.loops import COMBINES
 from ...layout import expand_strides
 from ...memory import empty, result_of
+from ...names.rules import unify
 from ...ops import m
 from ...ops.declare import composed
 from ...spec import Spec, contiguous_spec, spec
@@ -28,7 +29,7 @@ from ...tensor import Tensor
 from ...wayback import NAMES, ElementwiseNode, record
 
 _MOST_PLANS = 4000
-_KNOWN = ("none", "mean", "sum")
+REDUCTIONS = ("none", "mean", "sum")
 
 
 class Plan:
@@ -127,7 +128,7 @@ class Pointwise:
         return result
 
     def _plan(self, reduction: str, divisor: float | None, args: Sequence[Any]) -> Plan:
-        if reduction not in _KNOWN and divisor is None:
+        if reduction not in REDUCTIONS and divisor is None:
             raise unknown_reduction(self.name, reduction)
         given = [a._spec if isinstance(a, Tensor) else type(a) for a in args]
         self.each.dtypes(given)  # refuses with these arguments, not the scaled ones
@@ -267,38 +268,60 @@ def unknown_reduction(op: str, reduction: object) -> ShapeError:
     )
 
 
+def reduced(op: str, loss: Tensor, reduction: str) -> Tensor:
+    """Return losses as they are, their mean, or their sum. Raises: ShapeError."""
+    if reduction not in REDUCTIONS:
+        raise unknown_reduction(op, reduction)
+    if reduction == "none":
+        return loss
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
 def named_reduction(size_average: bool | None, reduce: bool | None) -> str:
     """Return the reduction that PyTorch's two old arguments mean, with its warning."""
     found = "none"
     if reduce is None or reduce:
         found = "mean" if size_average is None or size_average else "sum"
-    warnings.warn(
+    warn(
         "size_average and reduce args will be deprecated, please use "
-        f"reduction='{found}' instead.",
-        stacklevel=4,
+        f"reduction='{found}' instead."
     )
     return found
 
 
 def warn_of_sizes(input: Tensor, target: Tensor) -> None:
     """Warn of a target that is broadcast, which is seldom meant."""
-    warnings.warn(
+    warn(
         f"Using a target size ({target.size()}) that is different to the input size "
         f"({input.size()}). This will likely lead to incorrect results due to "
-        "broadcasting. Please ensure they have the same size.",
-        stacklevel=3,
+        "broadcasting. Please ensure they have the same size."
     )
 
 
+def names_of_each(args: dict[str, Any]) -> Any:
+    """The names of all tensors unified; those of a mean or a sum are none."""
+    names = unify(args)
+    reduction = args["reduction"]
+    if args.get("size_average") is not None or args.get("reduce") is not None:
+        reduction = "none" if args["reduce"] is False else "mean"
+    return names if reduction == "none" else None
+
+
 def declared(
-    name: str, samples: Callable[..., Any], reference: Any = None
+    name: str,
+    samples: Callable[..., Any],
+    reference: Any = None,
+    names: Any = names_of_each,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare a loss; its samples have the default reduction or say theirs."""
+    """Declare a loss; its samples have the default reduction or say theirs.
+
+    Names of tensors must agree as those of elements do, unless `names` says otherwise.
+    """
     return composed(
         name,
         room="nn.functional",
         dtypes="float",
-        names="drop",
+        names=names,
         samples=samples,
         reference=reference,
     )
@@ -307,6 +330,11 @@ def declared(
 def two(make: Callable[..., Tensor]) -> list[Any]:
     """A sample of a loss of two tensors."""
     return [((make(3, 4), make(3, 4)), {})]
+
+
+def sample_classes(make: Callable[..., Tensor], *shape: int) -> Tensor:
+    """Return sample classes, 0 or 1."""
+    return m.abs(make(*shape)).to(int64)
 
 
 def weighted(forward: Any, vjps: Any) -> tuple[Any, Any]:

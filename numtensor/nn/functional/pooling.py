@@ -6,6 +6,8 @@ What users call, and the checks with PyTorch's sentences; what is computed is in
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ShapeError, message
@@ -13,11 +15,12 @@ from ...ops.declare import composed, room
 from ...tensor import Tensor
 from . import _pooling
 from ._convolution import problem
-from ._convolution_problem import Problem
+from ._convolution_problem import MOST, Problem
 from ._sizes import by, ints, is_tensor, not_implemented
 
 _calls: dict[Any, Any] = {}
-_MOST = 4000
+#: of windows: their elements are counted
+_LARGEST = 2**31 - 1
 
 
 def _error(op: str, got: str, expected: str, sentence: str) -> ShapeError:
@@ -31,7 +34,7 @@ def _kept(key: Any, make: Any) -> Any:
     except TypeError:
         return make()
     if found is None:
-        if len(_calls) > _MOST:
+        if len(_calls) > MOST:
             _calls.clear()
         found = _calls[key] = make()
     return found
@@ -68,7 +71,7 @@ def _windows(
     shape = _images(op, nd, input)
     kernel = ints(op, "kernel_size", kernel_size, nd)
     steps = kernel
-    if stride is not None and (isinstance(stride, int) or len(stride)):
+    if stride is not None and not (isinstance(stride, Sequence) and not stride):
         steps = ints(op, "stride", stride, nd)
     pads = ints(op, "padding", padding, nd)
     gaps = ints(op, "dilation", dilation, nd)
@@ -99,6 +102,14 @@ def _windows(
             f"padding={pads}",
             "0 or more",
             f"pad must be non-negative, but got pad: {min(pads)}.",
+        )
+    largest = max(*kernel, *steps, *pads, *gaps)
+    if largest > _LARGEST:
+        raise _error(
+            op,
+            f"a size, stride, padding or dilation of {largest}",
+            f"{_LARGEST} at most",
+            "value cannot be converted to type int without overflow.",
         )
     for k, p, g in zip(kernel, pads, gaps, strict=True):
         if 2 * p > (k - 1) * g + 1:
@@ -137,9 +148,7 @@ def _results(size: int, k: int, s: int, p: int, g: int, ceil_mode: bool) -> int:
     return count - 1 if (count - 1) * s >= size + p else count
 
 
-def _adaptive(
-    op: str, nd: int, input: Any, output_size: Any, floats: bool = True
-) -> Problem:
+def _adaptive(op: str, nd: int, input: Any, output_size: Any) -> Problem:
     """Check an adaptive pooling, and say what is to be computed."""
     is_tensor(op, "input", input)
     shape = tuple(input.shape)
@@ -160,7 +169,7 @@ def _adaptive(
                 f"dimensions, but input has sizes {list(shape)} with dimension {d} "
                 "being empty.",
             )
-    if floats and not input.is_floating_point():
+    if not input.is_floating_point():
         raise not_implemented(op, input)
     sizes = output_size
     if isinstance(sizes, (tuple, list)):
@@ -342,7 +351,8 @@ def _avg_pool(
         count = "all" if count_include_pad else "inside"
         divisor = 0
         if divisor_override is not None:
-            count, divisor = "given", int(divisor_override)
+            (divisor,) = ints(op, "divisor_override", divisor_override, 1)
+            count = "given"
         return about, (count, divisor, False)
 
     key = (
@@ -442,9 +452,7 @@ def _make_lp_pool(nd: int) -> Any:
         stride: Any = None,
         ceil_mode: bool = False,
     ) -> Tensor:
-        count = 1
-        for size in ints(op, "kernel_size", kernel_size, nd):
-            count *= size
+        count = math.prod(ints(op, "kernel_size", kernel_size, nd))
         powers = is_tensor(op, "input", input).pow(norm_type)
         mean = _avg_pool(nd, powers, kernel_size, stride, 0, ceil_mode, True, None)
         total = mean.sign() * mean.abs().relu() * count

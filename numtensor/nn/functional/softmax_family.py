@@ -5,10 +5,10 @@ The arithmetic is in `ops.softmax`.
 
 from __future__ import annotations
 
-import warnings
+from functools import partial
 from typing import Any
 
-from ...errors import ShapeError, message
+from ...errors import ShapeError, message, warn
 from ...ops import m
 from ...ops import softmax as shared
 from ...ops.arithmetic import neg
@@ -17,64 +17,57 @@ from ...ops.registry import function
 from ...tensor import Tensor
 
 
-def _chosen(name: str, dim: int | None, ndim: int, stacklevel: int) -> int:
+def _chosen(name: str, dim: int | None, ndim: int) -> int:
     """Return the dim, or the one that PyTorch chooses if there is none."""
     if dim is not None:
         return dim
-    warnings.warn(
+    warn(
         f"Implicit dimension choice for {name} has been deprecated. Change the call to "
-        "include dim=X as an argument.",
-        stacklevel=stacklevel,
+        "include dim=X as an argument."
     )
     return 0 if ndim in (0, 1, 3) else 1
+
+
+_declared = partial(composed, room="nn.functional", dtypes="float", names="keep")
 
 
 def _samples(make: Any) -> list[Any]:
     return [((make(3, 4), 1), {})]
 
 
-@composed(
-    "softmax", room="nn.functional", dtypes="float", names="keep", samples=_samples
-)
+@_declared("softmax", samples=_samples)
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
     """Return exp(input), scaled so that the sum along `dim` is 1.
 
     Without `dim` it is 0 for 1 or 3 dims and 1 for others, with a warning. `dtype`
-    casts first. Raises: DimError; DTypeError, integers.
+    casts first; `_stacklevel` is not used. Raises: DimError; DTypeError, integers.
     """
-    dim = _chosen("softmax", dim, input.ndim, _stacklevel)
+    dim = _chosen("softmax", dim, input.ndim)
     return shared.softmax(input, dim, dtype)
 
 
-@composed(
-    "log_softmax", room="nn.functional", dtypes="float", names="keep", samples=_samples
-)
+@_declared("log_softmax", samples=_samples)
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
     """Return the logarithm of `softmax`, which does not underflow."""
-    dim = _chosen("log_softmax", dim, input.ndim, _stacklevel)
+    dim = _chosen("log_softmax", dim, input.ndim)
     return shared.log_softmax(input, dim, dtype)
 
 
-@composed(
-    "softmin", room="nn.functional", dtypes="float", names="keep", samples=_samples
-)
+@_declared("softmin", samples=_samples)
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
     """Return the softmax of -input."""
-    dim = _chosen("softmin", dim, input.ndim, _stacklevel)
+    dim = _chosen("softmin", dim, input.ndim)
     return shared.softmax(neg(input), dim, dtype)
 
 
-@composed(
+@_declared(
     "gumbel_softmax",
-    room="nn.functional",
-    dtypes="float",
-    names="keep",
     differentiable=False,
     why="random: the softmax it is made of is tested",
     samples=lambda make: [((make(3, 4),), {})],
@@ -104,9 +97,6 @@ def gumbel_softmax(
     soft: Tensor = shared.softmax((logits + noise) / tau, dim)
     if not hard:
         return soft
-    most = soft.detach().argmax(dim, True)
-    shape = [1] * soft.ndim
-    shape[dim] = soft.shape[dim]
-    places = function("arange")(soft.shape[dim], device=soft.device).reshape(shape)
-    ones = (places == most).to(soft.dtype)
-    return ones - soft.detach() + soft
+    given = soft.detach()
+    most = given.argmax(dim, True)
+    return function("zeros_like")(given).scatter_(dim, most, 1.0) - given + soft

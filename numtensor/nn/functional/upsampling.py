@@ -19,7 +19,7 @@ from ...ops.declare import composed, room
 from ...tensor import Tensor
 from . import pooling
 from ._resizing import Matrix, of_entries, resized
-from ._sizes import is_tensor, not_implemented
+from ._sizes import ints, is_tensor, not_implemented
 
 #: the dims between a result's place and the elements it is made of, by mode
 _LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
@@ -124,7 +124,7 @@ def _sizes(
             f"{tuple(given)}.",
         )
     if size is not None:
-        return tuple(int(s) for s in given), None
+        return ints("interpolate", "size", given, len(spatial)), None
     factors = tuple(float(f) for f in given)
     sizes = tuple(math.floor(n * f) for n, f in zip(spatial, factors, strict=True))
     return sizes, factors
@@ -217,7 +217,7 @@ def interpolate(
             "scale_factor",
             "recompute_scale_factor is not meaningful with an explicit size.",
         )
-    if recompute_scale_factor or factors is None:
+    if recompute_scale_factor:
         factors = None
     if 0 in shape[1:]:
         raise _error(
@@ -241,15 +241,15 @@ def interpolate(
             2: pooling.adaptive_avg_pool2d,
             3: pooling.adaptive_avg_pool3d,
         }[nd]
-        return means(input, sizes)  # type: ignore[no-any-return]
+        result: Tensor = means(input, sizes)
+        return result
     if not input.is_floating_point() and not (
         input.dtype is uint8 and mode.startswith("nearest")
     ):
         raise not_implemented("interpolate", input, f"upsample_{mode}{nd}d")
     result = input
-    order = range(nd)
     # what shrinks goes first: there is less to do afterwards
-    for d in sorted(order, key=lambda d: sizes[d] / spatial[d]):
+    for d in sorted(range(nd), key=lambda d: sizes[d] / spatial[d]):
         factor = None if factors is None else factors[d]
         if sizes[d] == spatial[d] and (mode in _LINEAR or (mode, nd) == ("nearest", 2)):
             factor = None  # PyTorch copies such a dim, whatever the factor
@@ -302,7 +302,7 @@ def _shuffled(op: str, what: str, input: Any, factor: Any) -> tuple[int, ...]:
                 f"{len(shape)} dimension(s).",
             )
         )
-    if factor < 1:
+    if ints(op, what, factor, 1)[0] < 1:
         raise ShapeError(
             message(
                 op,

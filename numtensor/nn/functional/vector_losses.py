@@ -9,25 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import dtypes
-from ...errors import DimError, ShapeError, message
+from ...errors import DimError, DTypeError, ShapeError, message
 from ...ops import m
 from ...ops.reductions import any as any_of
 from ...ops.registry import function
 from ...ops.selection import clamp_min, minimum, where
+from ...ops.softmax import not_floating
 from ...ops.views import reshape, unsqueeze
 from ...tensor import Tensor
+from ._sizes import SCALAR_TYPES, alike
 from .dense import pairwise_distance
-from .pointwise import declared, named_reduction, unknown_reduction
-
-
-def _reduced(op: str, loss: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return loss.mean()
-    if reduction == "sum":
-        return loss.sum()
-    if reduction != "none":
-        raise unknown_reduction(op, reduction)
-    return loss
+from .pointwise import declared, named_reduction, reduced, sample_classes
 
 
 def _places(x: Tensor) -> Tensor:
@@ -48,6 +40,13 @@ def _rows_and_classes(
     op: str, x: Tensor, target: Tensor, wide: bool
 ) -> tuple[Any, ...]:
     """Return input and target with a batch dim, after a look at their shapes."""
+    if x.dtype.category != dtypes.FLOAT:
+        raise not_floating(op, x._spec)
+    if target.dtype is not dtypes.int64:
+        fault = (
+            f"expected scalar type Long but found {SCALAR_TYPES[target.dtype.name]}."
+        )
+        raise DTypeError(message(op, f"a target of {target.dtype}", "int64", fault))
     wanted = tuple(x.shape) if wide else tuple(x.shape[:-1])
     if x.ndim not in (1, 2) or tuple(target.shape) != wanted:
         fault = (
@@ -72,17 +71,13 @@ def _rows_and_classes(
     return x, target
 
 
-def _classes(make: Callable[..., Tensor], *shape: int) -> Tensor:
-    """Return sample classes, 0 or 1."""
-    return m.abs(make(*shape)).to(dtypes.int64)
-
-
 @declared(
     "multi_margin_loss",
     lambda make: [
-        ((make(3, 4), _classes(make, 3)), {}),
-        ((make(3, 4), _classes(make, 3)), {"p": 2, "margin": 0.7}),
+        ((make(3, 4), sample_classes(make, 3)), {}),
+        ((make(3, 4), sample_classes(make, 3)), {"p": 2, "margin": 0.7}),
     ],
+    names="drop",
 )
 def multi_margin_loss(
     input: Tensor,
@@ -108,10 +103,12 @@ def multi_margin_loss(
         raise ShapeError(message(op, f"p={p}", "1 or 2", fault))
     x, classes = _rows_and_classes(op, input, target, False)
     n = x.shape[1]
-    if weight is not None and tuple(weight.shape) != (n,):
-        fault = f"inconsistent weight size, expected {n} but got {list(weight.shape)}."
-        got = f"a weight of shape {list(weight.shape)}"
-        raise ShapeError(message(op, got, f"[{n}]", fault))
+    if weight is not None:
+        alike(op, x, weight)
+        shape = list(weight.shape)
+        if shape != [n]:
+            fault = f"inconsistent weight size, expected {n} but got {shape}."
+            raise ShapeError(message(op, f"a weight of shape {shape}", f"[{n}]", fault))
     _refuse_outside(op, classes, 0, n, "target out of range.")
     hits = unsqueeze(classes, 1) == _places(x)
     own = where(hits, x, 0.0).sum(1, True)
@@ -123,12 +120,13 @@ def multi_margin_loss(
     loss = where(hits, 0.0, lack).sum(1) / n
     if reduction == "none":
         return reshape(loss, tuple(target.shape))
-    return _reduced(op, loss, reduction)
+    return reduced(op, loss, reduction)
 
 
 @declared(
     "multilabel_margin_loss",
-    lambda make: [((make(3, 4), _classes(make, 3, 4) - 1), {})],
+    lambda make: [((make(3, 4), sample_classes(make, 3, 4) - 1), {})],
+    names="drop",
 )
 def multilabel_margin_loss(
     input: Tensor,
@@ -157,12 +155,13 @@ def multilabel_margin_loss(
     loss = where(counts, lack, 0.0).sum((1, 2)) / n
     if reduction == "none" and input.ndim == 1:
         return reshape(loss, ())
-    return _reduced(op, loss, reduction)
+    return reduced(op, loss, reduction)
 
 
 @declared(
     "cosine_embedding_loss",
     lambda make: [((make(3, 4), make(3, 4), m.sign(make(3))), {"margin": 0.2})],
+    names="drop",
 )
 def cosine_embedding_loss(
     input1: Tensor,
@@ -195,7 +194,7 @@ def cosine_embedding_loss(
     cosine = (input1 * input2).sum(-1) / lengths.sqrt()
     apart = clamp_min(cosine - margin, 0.0)
     loss = where(target == 1, 1 - cosine, where(target == -1, apart, 0.0))
-    return _reduced(op, loss, reduction)
+    return reduced(op, loss, reduction)
 
 
 def check_margin(op: str, margin: float) -> None:
@@ -212,7 +211,7 @@ def _three(make: Callable[..., Tensor]) -> list[Any]:
     ]
 
 
-@declared("triplet_margin_loss", _three)
+@declared("triplet_margin_loss", _three, names="drop")
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -242,7 +241,7 @@ def triplet_margin_loss(
     return _triplet(op, anchor, positive, negative, distance, margin, swap, reduction)
 
 
-@declared("triplet_margin_with_distance_loss", _three)
+@declared("triplet_margin_with_distance_loss", _three, names="drop")
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -285,4 +284,4 @@ def _triplet(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = minimum(far, distance(positive, negative))
-    return _reduced(op, clamp_min(margin + near - far, 0.0), reduction)
+    return reduced(op, clamp_min(margin + near - far, 0.0), reduction)

@@ -351,21 +351,21 @@ class Softmax(_Along):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmax(input, self.dim, _stacklevel=5)
+        return F.softmax(input, self.dim)
 
 
 class Softmin(_Along):
     """Softmax of -input: see `functional.softmin`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmin(input, self.dim, _stacklevel=5)
+        return F.softmin(input, self.dim)
 
 
 class LogSoftmax(_Along):
     """The logarithm of softmax: see `functional.log_softmax`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.log_softmax(input, self.dim, _stacklevel=5)
+        return F.log_softmax(input, self.dim)
 
 
 class Softmax2d(Module):
@@ -382,4 +382,4 @@ class Softmax2d(Module):
                     f"{input.ndim}D instead.",
                 )
             )
-        return F.softmax(input, -3, _stacklevel=5)
+        return F.softmax(input, -3)

@@ -6,17 +6,16 @@ training and evaluation are here.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from ...creation import tensor
 from ...dtypes import int64
-from ...errors import ShapeError, message
+from ...errors import ShapeError, message, warn
 from ...factories import ones, zeros
 from ...tensor import Tensor
 from .. import functional as F
-from ..parameter import Parameter
 from .module import Module
+from .normalization import register_scales, reset_scales
 
 
 class _Norm(Module):
@@ -49,16 +48,12 @@ class _Norm(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         how = {"device": device, "dtype": dtype}
-        weights = biases = average = spread = count = None
-        if affine:
-            weights = Parameter(ones(num_features, **how))
-            if bias:
-                biases = Parameter(zeros(num_features, **how))
+        average = spread = count = None
         if track_running_stats:
             average, spread = zeros(num_features, **how), ones(num_features, **how)
             count = tensor(0, dtype=int64, device=device)
-        self.register_parameter("weight", weights)
-        self.register_parameter("bias", biases)
+        there = {"weight": affine, "bias": affine and bias}
+        register_scales(self, (num_features,), there, device, dtype)
         self.register_buffer("running_mean", average)
         self.register_buffer("running_var", spread)
         self.register_buffer("num_batches_tracked", count)
@@ -76,10 +71,7 @@ class _Norm(Module):
     def reset_parameters(self) -> None:
         """Set the statistics to where they start, the weights to 1, the biases to 0."""
         self.reset_running_stats()
-        if self.weight is not None:
-            self.weight.data.fill_(1.0)
-        if self.bias is not None:
-            self.bias.data.fill_(0.0)
+        reset_scales(self)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Refuse an input of another number of dims: classes define it."""
@@ -220,11 +212,10 @@ class _InstanceNorm(_Norm):
                 )
             )
         if channels != self.num_features:
-            warnings.warn(
+            warn(
                 f"input's size at dim={0 if alone else 1} does not match num_features. "
                 "You can silence this warning by not passing in num_features, which is "
-                "not used because affine=False",
-                stacklevel=3,
+                "not used because affine=False"
             )
         found = F.instance_norm(
             input.unsqueeze(0) if alone else input,

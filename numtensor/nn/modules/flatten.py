@@ -42,9 +42,9 @@ class Unflatten(Module):
     def __init__(self, dim: int | str, unflattened_size: Any) -> None:
         super().__init__()
         if isinstance(dim, str):
-            _require_named(unflattened_size)
+            _check_sizes(unflattened_size, tuple, "tuples")
         else:
-            _require_sizes(unflattened_size)
+            _check_sizes(unflattened_size, int, "ints")
         self.dim = dim
         self.unflattened_size = unflattened_size
 
@@ -55,51 +55,28 @@ class Unflatten(Module):
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
-def _require_sizes(given: Any) -> None:
+def _check_sizes(given: Any, part: type, parts: str) -> None:
+    """Check for a tuple, or a list, of ints or of pairs. Raises: TypeError."""
+    wanted = f"tuple of {parts}"
     if not isinstance(given, (tuple, list)):
         kind = type(given).__name__
         raise TypeError(
             message(
                 "Unflatten",
                 f"a {kind}",
-                "a tuple of ints",
-                f"unflattened_size must be a tuple of ints, but found type {kind}.",
+                f"a {wanted}",
+                f"unflattened_size must be a {wanted}, but found type {kind}.",
             )
         )
-    for place, size in enumerate(given):
-        if not isinstance(size, int):
-            kind = type(size).__name__
+    for place, found in enumerate(given):
+        if not isinstance(found, part):
+            kind = type(found).__name__
             raise TypeError(
                 message(
                     "Unflatten",
                     f"a {kind} among the sizes",
-                    "a tuple of ints",
-                    "unflattened_size must be tuple of ints, but found element of type "
+                    f"a {wanted}",
+                    f"unflattened_size must be {wanted}, but found element of type "
                     f"{kind} at pos {place}.",
-                )
-            )
-
-
-def _require_named(given: Any) -> None:
-    if not isinstance(given, (tuple, list)):
-        kind = type(given).__name__
-        raise TypeError(
-            message(
-                "Unflatten",
-                f"a {kind} for a named dim",
-                "a tuple of pairs of names and sizes",
-                f"unflattened_size must be a tuple of tuples, but found type {kind}.",
-            )
-        )
-    for place, pair in enumerate(given):
-        if not isinstance(pair, tuple):
-            kind = type(pair).__name__
-            raise TypeError(
-                message(
-                    "Unflatten",
-                    f"a {kind} among the pairs",
-                    "a tuple of pairs of names and sizes",
-                    "unflattened_size must be tuple of tuples, but found element of "
-                    f"type {kind} at pos {place}.",
                 )
             )

@@ -215,7 +215,7 @@ class Module(Stateful, Hooked):
                 param._grad = None
             else:
                 if param._grad.grad_fn is not None:
-                    param._grad = param._grad.detach()
+                    param._grad.detach_()
                 else:
                     param._grad.requires_grad_(False)
                 param._grad.zero_()

@@ -8,12 +8,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ...errors import ShapeError, message
-from ...factories import ones, zeros
+from ...factories import full
 from ...tensor import Tensor
 from .. import functional as F
 from ..parameter import Parameter
 from .module import Module
+
+#: where weights and biases start
+_START = {"weight": 1.0, "bias": 0.0}
+
+
+def register_scales(
+    module: Module,
+    shape: Sequence[int],
+    there: dict[str, bool],
+    device: Any,
+    dtype: Any,
+) -> None:
+    """Register the weight and the bias that are `there`, and None for others."""
+    for name, wanted in there.items():
+        start = full(shape, _START[name], device=device, dtype=dtype)
+        module.register_parameter(name, Parameter(start) if wanted else None)
+
+
+def reset_scales(module: Module) -> None:
+    """Set the weight to 1 and the bias to 0."""
+    for name, value in _START.items():
+        held = module._parameters.get(name)
+        if held is not None:
+            held.data.fill_(value)
+
+
+def _as_shape(given: int | Sequence[int]) -> tuple[int, ...]:
+    """Return a `normalized_shape` given as one size or several."""
+    if isinstance(given, (int, np.integer)):
+        return (int(given),)
+    return tuple(given)
 
 
 class LayerNorm(Module):
@@ -37,22 +70,15 @@ class LayerNorm(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        whole = isinstance(normalized_shape, int)
-        shape: Any = (normalized_shape,) if whole else tuple(normalized_shape)  # type: ignore[arg-type]
-        self.normalized_shape = shape
+        self.normalized_shape = shape = _as_shape(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        weights = biases = None
-        if elementwise_affine:
-            weights = Parameter(ones(shape, device=device, dtype=dtype))
-            if bias:
-                biases = Parameter(zeros(shape, device=device, dtype=dtype))
-        self.register_parameter("weight", weights)
-        self.register_parameter("bias", biases)
+        there = {"weight": elementwise_affine, "bias": elementwise_affine and bias}
+        register_scales(self, shape, there, device, dtype)
 
     def reset_parameters(self) -> None:
         """Set the weights to 1 and the biases to 0."""
-        _reset(self)
+        reset_scales(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(
@@ -81,19 +107,14 @@ class RMSNorm(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        whole = isinstance(normalized_shape, int)
-        shape: Any = (normalized_shape,) if whole else tuple(normalized_shape)  # type: ignore[arg-type]
-        self.normalized_shape = shape
+        self.normalized_shape = shape = _as_shape(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        weights = None
-        if elementwise_affine:
-            weights = Parameter(ones(shape, device=device, dtype=dtype))
-        self.register_parameter("weight", weights)
+        register_scales(self, shape, {"weight": elementwise_affine}, device, dtype)
 
     def reset_parameters(self) -> None:
         """Set the weights to 1."""
-        _reset(self)
+        reset_scales(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
@@ -140,17 +161,12 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        weights = biases = None
-        if affine:
-            weights = Parameter(ones(num_channels, device=device, dtype=dtype))
-            if bias:
-                biases = Parameter(zeros(num_channels, device=device, dtype=dtype))
-        self.register_parameter("weight", weights)
-        self.register_parameter("bias", biases)
+        there = {"weight": affine, "bias": affine and bias}
+        register_scales(self, (num_channels,), there, device, dtype)
 
     def reset_parameters(self) -> None:
         """Set the weights to 1 and the biases to 0."""
-        _reset(self)
+        reset_scales(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
@@ -179,10 +195,3 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
-
-
-def _reset(module: Any) -> None:
-    for name, value in (("weight", 1.0), ("bias", 0.0)):
-        held = module._parameters.get(name)
-        if held is not None:
-            held.data.fill_(value)

@@ -10,6 +10,7 @@ from ...modes import no_grad
 from ...tensor import Tensor
 from .. import functional as F
 from .. import init
+from ..functional.dense import check_table
 from ..parameter import Parameter
 from .module import Module
 
@@ -48,23 +49,9 @@ class Embedding(Module):
         super().__init__()
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
+        check_table("Embedding", num_embeddings, padding_idx, sparse)
         if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError(
-                    message(
-                        "Embedding",
-                        f"padding_idx={padding_idx}",
-                        f"one from {-num_embeddings} to {num_embeddings - 1}",
-                        "Padding_idx must be within num_embeddings.",
-                    )
-                )
             padding_idx %= num_embeddings
-        if sparse:
-            raise NotImplementedError(
-                message(
-                    "Embedding", "sparse=True", "False", "There are no sparse tensors."
-                )
-            )
         self.padding_idx = padding_idx
         self.max_norm = max_norm
         self.norm_type = norm_type

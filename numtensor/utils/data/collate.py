@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,30 +13,36 @@ from ...tensor import Tensor
 
 
 def default_convert(data: Any) -> Any:
-    """Return arrays of a sample as tensors, and everything else as it is."""
+    """Return arrays of a sample as tensors, tuples as lists, and all else as it is."""
     if isinstance(data, Tensor):
         return data
     if isinstance(data, (np.ndarray, np.generic)):
         return as_tensor(data) if data.dtype.kind in "biuf" else data
-    return _rebuilt(data, default_convert)
+    if isinstance(data, tuple) and not hasattr(data, "_fields"):
+        return [default_convert(v) for v in data]
+    return rebuilt(data, default_convert)
 
 
-def _rebuilt(data: Any, convert: Callable[[Any], Any]) -> Any:
+def rebuilt(data: Any, convert: Callable[[Any], Any]) -> Any:
     """Return a container of the same kind with its parts converted."""
     if isinstance(data, Mapping):
-        made = {key: convert(value) for key, value in data.items()}
-        return made if type(data) is dict else _like(data, made)
+        return _like(data, {key: convert(value) for key, value in data.items()})
     if isinstance(data, tuple) and hasattr(data, "_fields"):
         return type(data)(*(convert(v) for v in data))
-    if isinstance(data, tuple):
-        return [convert(v) for v in data]
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
         return _like(data, [convert(v) for v in data])
     return data
 
 
 def _like(data: Any, made: Any) -> Any:
+    """Return what was made for `data` as a container of its kind."""
+    if type(data) is type(made):
+        return made
     try:
+        if isinstance(data, MutableMapping):  # a defaultdict has more than its items
+            clone = copy.copy(data)
+            clone.update(made)
+            return clone
         return type(data)(made)
     except TypeError:  # a range, say, which is not made of its elements
         return made
@@ -69,8 +76,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):
-        made = {key: default_collate([d[key] for d in batch]) for key in first}
-        return made if type(first) is dict else _like(first, made)
+        return _like(
+            first, {key: default_collate([d[key] for d in batch]) for key in first}
+        )
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         parts = zip(*batch, strict=True)
         return type(first)(*(default_collate(part) for part in parts))

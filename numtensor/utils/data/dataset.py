@@ -85,8 +85,14 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         return tuple(t[index] for t in self.tensors)
 
-    def batch(self, indices: list[int]) -> list[Tensor]:
-        """Return what `default_collate` makes of samples, by one kernel a tensor."""
+    def batch(self, indices: list[int]) -> list[Tensor] | None:
+        """Return what `default_collate` makes of samples, by one kernel a tensor.
+
+        None, if that would be another thing: rows that no plain numbers choose, and
+        names of dims, which a stack of samples has from its second dim on.
+        """
+        if set(map(type, indices)) != {int} or any(t.has_names() for t in self.tensors):
+            return None
         places = tensor(indices)
         return [t[places] for t in self.tensors]
 
@@ -201,10 +207,9 @@ class Subset(Dataset[Sample]):
 
     def batch(self, indices: list[int]) -> Any:
         """Return the dataset's own batch, None if it makes none."""
-        own = getattr(self.dataset, "batch", None)
-        if own is None or type(self.dataset) not in (TensorDataset, Subset):
+        if type(self.dataset) not in (TensorDataset, Subset):
             return None
-        return own([self.indices[i] for i in indices])
+        return self.dataset.batch([self.indices[i] for i in indices])  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return len(self.indices)

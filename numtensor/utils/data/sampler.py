@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -134,16 +136,17 @@ class WeightedRandomSampler(Sampler[int]):
         replacement: bool = True,
         generator: Generator | None = None,
     ) -> None:
-        if isinstance(num_samples, bool) or num_samples < 1:
+        whole = isinstance(num_samples, int) and not isinstance(num_samples, bool)
+        if not whole or num_samples < 1:
             raise ValueError(
                 f"WeightedRandomSampler: got num_samples={num_samples}; expected 1 or "
                 "more. num_samples should be a positive integer value."
             )
         self.weights = [float(w) for w in weights]
-        if min(self.weights, default=-1.0) < 0 or not sum(self.weights) > 0:
+        if min(self.weights, default=-1.0) < 0 or not 0 < sum(self.weights) < math.inf:
             raise ValueError(
-                "WeightedRandomSampler: got weights with a negative one, or none above "
-                "0; expected weights of 0 or more, one of them above."
+                "WeightedRandomSampler: got weights with a negative or infinite one, "
+                "or none above 0; expected weights of 0 or more, one of them above."
             )
         if not replacement and num_samples > sum(w > 0 for w in self.weights):
             raise ValueError(
@@ -201,14 +204,10 @@ class BatchSampler(Sampler[list[int]]):
         self.drop_last = drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
-        batch: list[int] = []
-        for index in self.sampler:
-            batch.append(index)
-            if len(batch) == self.batch_size:
+        indices = iter(self.sampler)
+        while batch := list(islice(indices, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
                 yield batch
-                batch = []
-        if batch and not self.drop_last:
-            yield batch
 
     def __len__(self) -> int:
         total = len(self.sampler)  # type: ignore[arg-type]
