@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CompileError, message
+from . import extensions
 
 _HERE = Path(__file__).parent
 _MAGIC = b"numtensor object 1\n"
@@ -165,9 +166,9 @@ def load(name: str, source: str) -> Kernel:
     return kernel
 
 
-# The C signatures that Numba is asked for: kernels, Python functions, the spreader,
-# functions of capsules.
-_KERNEL, _FASTCALL, _SPREAD, _CAPSULE = "kernel", "fastcall", "spread", "capsule"
+# The C signatures that Numba is asked for: kernels, Python functions, what threads
+# run, functions of capsules.
+_KERNEL, _FASTCALL, _WORKER, _CAPSULE = "kernel", "fastcall", "worker", "capsule"
 
 
 def _signature(kind: str):
@@ -177,7 +178,7 @@ def _signature(kind: str):
     return {
         _KERNEL: nb.void(slots, nb.int64, nb.int64),
         _FASTCALL: nb.int64(nb.int64, slots, nb.int64),
-        _SPREAD: nb.void(*[nb.int64] * 6),
+        _WORKER: nb.void(nb.int64, nb.int64, nb.int64, slots),
         _CAPSULE: nb.void(slots),
     }[kind]
 
@@ -209,23 +210,36 @@ def _link(stored: Path, tag: str) -> int | None:
         return None
     llvm, engine = _llvm()
     # LLVM ends the process on a symbol it cannot resolve: look each one up first
+    for provide in (_add_symbols, _numba_symbols):
+        if all(llvm.address_of_symbol(s) is not None for s in needs):
+            break
+        provide()
     if any(llvm.address_of_symbol(s) is None for s in needs):
-        _numba_symbols()
-        if any(llvm.address_of_symbol(s) is None for s in needs):
-            return None
+        return None
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     statistics["linked"] += 1
     return engine.get_function_address(symbol) or None
 
 
+@functools.cache
+def _add_symbols() -> None:
+    """Tell LLVM where Numba's helpers are, which most machine code names.
+
+    It calls them where a kernel raises an exception, which no kernel does.
+    """
+    llvm, _ = _llvm()
+    for name, address in extensions.symbols().items():
+        llvm.add_symbol(name, address)
+
+
+@functools.cache
 def _numba_symbols() -> None:
-    """Make Numba register the helpers that its machine code may call."""
+    """Make Numba itself register all helpers that its machine code may call."""
     from numba.core.registry import cpu_target
     from numba.core.runtime import rtsys
 
     rtsys.initialize(cpu_target.target_context)
-    _launch_threads()
 
 
 def _compile(
@@ -332,43 +346,50 @@ def capsule_function(name: str) -> int:
         return _own_code("capsules", name, _CAPSULE)
 
 
-def _launch_threads() -> None:
-    """Start Numba's threads, which look for work a moment and then sleep.
+@functools.cache
+def _threaded() -> tuple[int, Callable, Callable, Callable]:
+    """Return what spreads a kernel: `worker`, parallel_for of Numba's threads, and what
+    reads and sets the number of threads that Numba gives this thread.
 
-    GNU's OpenMP lets them look for 15 ms, on cores that NumPy's BLAS wants meanwhile: a
-    product of 300 x 300 that a program has NumPy make after a kernel took 7 ms, and
-    takes 0.4 now. 10000 looks are 0.3 ms, enough for kernels that follow each other.
+    The threads look for work a moment and then sleep. GNU's OpenMP lets them look for
+    15 ms, on cores that NumPy's BLAS wants meanwhile: a product of 300 x 300 that a
+    program has NumPy make after a kernel took 7 ms, and takes 0.4 now. 10000 looks are
+    0.3 ms, enough for kernels that follow each other.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from numba.np.ufunc import parallel
-
-    parallel._launch_threads()
-
-
-@functools.cache
-def _threaded() -> Callable[..., None]:
     with _lock:
-        _launch_threads()
-        address = _own_code("runners", "threaded", _SPREAD)
-        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
-        return kind(address)  # ctypes releases the interpreter lock
+        worker = _own_code("runners", "worker", _WORKER)
+        pool = extensions.pool(_numba_threads())
+        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 7, ctypes.c_int)
+        return (
+            worker,
+            kind(pool.parallel_for),  # ctypes releases the interpreter lock
+            ctypes.PYFUNCTYPE(ctypes.c_int)(pool.get_num_threads),
+            ctypes.PYFUNCTYPE(None, ctypes.c_int)(pool.set_num_threads),
+        )
 
 
 _threads: list[int] = []
 _one_at_a_time = threading.Lock()
 _forked: list[bool] = []
-_SLOTS = ctypes.c_int64 * 32
+_WORDS = ctypes.c_int64 * 40
+
+
+def _cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
+    return cores or os.cpu_count() or 1
+
+
+def _numba_threads() -> int:
+    """Return how many threads Numba starts in this process."""
+    told = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(told) if told.isdigit() and int(told) > 0 else _cores()
 
 
 @functools.cache
 def max_threads() -> int:
     """Return the cores this process may use, or fewer if Numba is told so."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
-    limit = cores or os.cpu_count() or 1
-    numba_limit = os.environ.get("NUMBA_NUM_THREADS", "")
-    if numba_limit.isdigit() and int(numba_limit) > 0:
-        limit = min(limit, int(numba_limit))
-    return limit
+    return min(_cores(), _numba_threads())
 
 
 def num_threads() -> int:
@@ -400,22 +421,23 @@ def run_threaded(address: int, n: int, slots: list[int], grain: int) -> None:
     process forked from one that had started threads: it runs everything serially.
     """
     count = num_threads()
-    packed = _SLOTS(*slots)
-    place = ctypes.addressof(packed)
     chunk = max(grain, -(-n // (count * 8)))
     alone = count == 1 or n <= chunk or bool(_forked)
     if not alone and _one_at_a_time.acquire(blocking=False):
         try:
-            spread = _threaded()  # imports Numba, with nobody else importing it
-            if count != _numba_threads():
-                _set_numba_threads(count)
-            counter = ctypes.c_int64(0)
-            taken = ctypes.addressof(counter)
-            spread(address, place, n, chunk, taken, count)
+            worker, parallel_for, get_count, set_count = _threaded()
+            # as `worker` reads them: 5 words of its own, then the slots
+            words = _WORDS(0, address, n, chunk, count, *slots)
+            place = ctypes.addressof(words)
+            before = get_count()
+            parallel_for(worker, 0, place + 32, place, place, 0, 0, count)
+            if before != count:  # some layers leave `count` there
+                set_count(before)
         finally:
             _one_at_a_time.release()
     else:
-        _plain_call(address)(place, 0, n)
+        words = _WORDS(*slots)
+        _plain_call(address)(ctypes.addressof(words), 0, n)
 
 
 def _after_fork() -> None:
@@ -424,22 +446,11 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     if _threaded.cache_info().currsize:
         _forked.append(True)
+        extensions.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _numba_threads() -> int:
-    import numba
-
-    return numba.get_num_threads()
-
-
-def _set_numba_threads(count: int) -> None:
-    import numba
-
-    numba.set_num_threads(count)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -3,19 +3,16 @@
 `serial` and `serial_float` have the C signature of a Python function that takes its
 arguments as an array (METH_FASTCALL), so a call costs no tuple and no dispatcher:
 `serial(kernel, n, *slots)` copies the slots to the stack and runs the kernel on
-[0, n). `threaded` gives chunks of [0, n) to Numba's threads.
+[0, n). `worker` is what each of Numba's threads does for a large kernel.
 
 Source for `compiler`, which compiles these once and keeps the machine code on disk.
 """
-
-from numba import prange
 
 from numtensor.kernels.lang import (
     call_kernel,
     double_bits,
     fetch_add,
     new_reference,
-    parallel,
     py_as_float64,
     py_as_int64,
     py_error,
@@ -52,20 +49,17 @@ def serial_float(none, args, count):
     return new_reference(none)
 
 
-@parallel
-def _spread(kernel, slots, n, chunk, counter, threads):
-    for _ in prange(threads):
-        # each thread takes the next chunk when it is done with one: a thread that the
-        # system has put aside holds up one chunk, not its whole share
-        lo = fetch_add(counter, chunk)
-        while lo < n:
-            call_kernel(kernel, slots, lo, min(n, lo + chunk))
-            lo = fetch_add(counter, chunk)
+def worker(args, dims, steps, data):
+    """Run a kernel on chunks of [0, n), beside other workers.
 
-
-def threaded(kernel, slots, n, chunk, counter, threads):
-    """Run `kernel` on chunks of [0, n).
-
-    `slots` is the address of its arguments, `counter` that of an int64 holding 0.
+    The signature is that of a kernel of a generalised ufunc, which is what Numba's
+    threads call. `data` holds counter, kernel, n, chunk, number of workers and then
+    the kernel's slots; `steps` is the same address as an int.
     """
-    _spread(kernel, slots, n, chunk, counter, threads)
+    kernel, n, chunk = data[1], data[2], data[3]
+    # each worker takes the next chunk when it is done with one: a thread that the
+    # system has put aside holds up one chunk, not its whole share
+    lo = fetch_add(steps, chunk)
+    while lo < n:
+        call_kernel(kernel, steps + 40, lo, min(n, lo + chunk))
+        lo = fetch_add(steps, chunk)

@@ -95,8 +95,8 @@ print(faults)
 
 
 def test_many_threads_meet_numba_and_its_threads_at_once():
-    """The first large operators of several threads import Numba and start its threads
-    while others compile or run."""
+    """The first large operators of several threads start Numba's threads, and import
+    it where a kernel is new, while others compile or run."""
     done = subprocess.run(
         [sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=240
     )
