@@ -16,7 +16,7 @@ from __future__ import annotations
 import operator
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
@@ -26,9 +26,6 @@ from numba.extending import intrinsic, models, register_model
 #: model would put a branch for a zero divisor into every loop; fast-math stays off, but
 #: for the sums and products of reductions, whose own words say so.
 FLAGS = {"error_model": "numpy"}
-
-#: for the one function that spreads a kernel over threads
-parallel = njit(parallel=True, nogil=True, **FLAGS)
 
 bool_ = types.boolean
 uint8, int8, int16, int32, int64 = (
@@ -201,6 +198,107 @@ def scalar(dtype_name: str, slot: int):
         return dtype(args), codegen
 
     return read
+
+
+#: bytes of a line of cache, and of a page of memory
+_LINE, _PAGE = 64, 4096
+
+
+def waiting(slot: int, length: int):
+    """Return the intrinsic that says where what goes to out[start], and up to `length`
+    elements after it, is put until `stream` is called: on the stack, or, unless it is
+    to go `around` the cache, in its place.
+
+    On the stack it lies as far into a page as out[start] does: a load that by the
+    lower bits of its address is just behind a store waits for it, and arrays tend to
+    be in step.
+    """
+
+    @intrinsic
+    def at(typingctx, out, start, around):
+        def codegen(context, builder, sig, values):
+            kind = context.get_data_type(out.dtype)
+            size = length * context.get_abi_sizeof(kind)
+            memory = cgutils.alloca_once(builder, _I8, size=size + _PAGE)
+            place = builder.gep(values[0], [values[1]])
+            ahead = builder.sub(
+                builder.ptrtoint(place, _I64), builder.ptrtoint(memory, _I64)
+            )
+            ahead = builder.and_(ahead, ir.Constant(_I64, _PAGE - 1))
+            held = builder.bitcast(builder.gep(memory, [ahead]), kind.as_pointer())
+            return builder.select(values[2], held, place)
+
+        return Pointer(out.dtype, slot)(out, types.int64, types.boolean), codegen
+
+    return at
+
+
+@intrinsic
+def same(typingctx, x, y):
+    """Whether two pointers are equal: an operator in place reads what it writes."""
+
+    def codegen(context, builder, sig, values):
+        addresses = [builder.ptrtoint(v, _I64) for v in values]
+        return builder.icmp_unsigned("==", *addresses)
+
+    return types.boolean(x, y), codegen
+
+
+@intrinsic
+def stream(typingctx, out, start, held, count):
+    """Write `count` elements that wait to out[start] and after it, if they do wait.
+
+    They go around the cache: a line that is written there whole is not read from
+    memory first. It pays for results too large to be found in the cache later on, but
+    not for memory that was just read. `settle` has to follow.
+    """
+
+    def codegen(context, builder, sig, values):
+        place = builder.gep(values[0], [values[1]])
+        size = context.get_abi_sizeof(context.get_data_type(out.dtype))
+        to, source = (builder.bitcast(v, _I8.as_pointer()) for v in (place, values[2]))
+
+        def copy(first, end):
+            with builder.if_then(builder.icmp_signed("<", first, end), likely=False):
+                pair = [builder.gep(v, [first]) for v in (to, source)]
+                cgutils.raw_memcpy(builder, *pair, builder.sub(end, first), 1)
+
+        nbytes = builder.mul(values[3], ir.Constant(_I64, size))
+        edge = builder.and_(
+            builder.neg(builder.ptrtoint(to, _I64)), ir.Constant(_I64, _LINE - 1)
+        )
+        short = builder.icmp_signed("<", nbytes, edge)
+        first = builder.select(short, nbytes, edge)
+        lines = builder.and_(builder.sub(nbytes, first), ir.Constant(_I64, -_LINE))
+        last = builder.add(first, lines)
+        hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        line = ir.VectorType(_I64, _LINE // 8).as_pointer()
+        with builder.if_then(builder.icmp_unsigned("!=", to, source)):
+            copy(ir.Constant(_I64, 0), first)
+            step = ir.Constant(_I64, _LINE)
+            with cgutils.for_range_slice(builder, first, last, step, _I64) as (at, _):
+                pair = [builder.gep(v, [at]) for v in (source, to)]
+                pair = [builder.bitcast(v, line) for v in pair]
+                value = builder.load(pair[0], align=size)
+                store = builder.store(value, pair[1], align=_LINE)
+                store.set_metadata("nontemporal", hint)
+                _mark(builder, value, out.slot)
+                _mark(builder, store, out.slot)
+            copy(last, nbytes)
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, held, types.int64), codegen
+
+
+@intrinsic
+def settle(typingctx):
+    """Let no later write, such as word that a kernel is done, overtake `stream`."""
+
+    def codegen(context, builder, sig, values):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 def _float_intrinsic(llvm_name: str, arity: int):

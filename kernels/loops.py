@@ -34,6 +34,9 @@ ACROSS = "across"
 SEGMENT = 2048
 #: reduced elements of one task of `inner`, rows of one task of `outer`
 INNER_BLOCK = 16384
+#: elements that wait for being written around the cache, a store of `flat` and
+#: `strided`; those of `inner` are a segment
+STREAM_BLOCK = 1024
 OUTER_BLOCK = 256
 #: kept elements of one task of `outer`
 OUTER_CHUNK = 4096
@@ -152,6 +155,8 @@ class Nest:
     scalars: tuple[tuple[str, str], ...] = ()  # (name, dtype)
     #: numbers of kept and of reduced dims, on targets whose text depends on them
     ranks: tuple[int, ...] = ()
+    #: whether stores wait in a block and are then written around the cache
+    streamed: bool = False
 
     @property
     def moving(self) -> tuple[Operand, ...]:

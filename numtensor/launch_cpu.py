@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .kernels import compiler, loops, tasks
@@ -30,13 +31,38 @@ THREADED_WORK = 160_000
 _GRAIN_WORK = 50_000
 
 
+#: bytes of results from which they are written around the cache
+STREAMED_BYTES = 24 << 20
+#: elements of the innermost loop that are worth it
+STREAMED_ROW = 256
+#: the cost of a point up to which memory is what a kernel waits for
+_STREAMED_COST = 6
+
+
+def _streamed(
+    points: int, row: int, dtypes: Sequence[str], steps: Sequence[str]
+) -> bool:
+    """Whether to write results of `dtypes` at `points` around the cache.
+
+    `row` is the length of the innermost loop. A line that is written whole, and not
+    by way of the cache, is not read first; but who needs it soon finds it only in
+    memory. So this is for what no cache would keep.
+    """
+    if row < STREAMED_ROW or any(step != UNIT for step in steps):
+        return False
+    return points * sum(map(itemsize, dtypes)) >= STREAMED_BYTES
+
+
 _kernels: dict[Hashable, tuple[compiler.Kernel, int]] = {}
 
 
 def _kernel(key: Hashable, make: Callable[[], Nest]) -> tuple[compiler.Kernel, int]:
     found = _kernels.get(key)
     if found is None:
-        name, source, cost = emit(make())
+        nest = make()
+        name, source, cost = emit(nest)
+        if nest.streamed and cost > _STREAMED_COST:
+            name, source, cost = emit(replace(nest, streamed=False))
         found = _kernels[key] = (compiler.load(name, source), cost)
     return found
 
@@ -44,10 +70,13 @@ def _kernel(key: Hashable, make: Callable[[], Nest]) -> tuple[compiler.Kernel, i
 class Launch:
     """One kernel call without its addresses.
 
-    `run(kernel, n, *pointers, table, *scalars)` performs it.
+    `run(kernel, n, *pointers, table, *scalars)` performs it. `grain` is the least share
+    of n worth a thread, 0 if it uses none; `floating` says which scalars are floats.
     """
 
-    __slots__ = ("run", "kernel", "n", "table", "source", "_table")
+    __slots__ = (
+        "run", "kernel", "n", "table", "source", "grain", "floating", "_table"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -64,9 +93,11 @@ class Launch:
         self._table = table
         self.table = ctypes.addressof(table) if table is not None else 0
         work = points * cost
-        floating = [d.startswith("float") for _, d in scalars]
+        self.grain = 0
+        self.floating = floating = [d.startswith("float") for _, d in scalars]
         if work >= THREADED_WORK and n > 1:
-            self.run = _threaded_run(floating, max(1, _GRAIN_WORK * n // work))
+            self.grain = max(1, _GRAIN_WORK * n // work)
+            self.run = _threaded_run(floating, self.grain)
         elif not any(floating):
             self.run = compiler.runner("serial")
         elif len(floating) == 1:
@@ -128,11 +159,16 @@ def elementwise(
     dtypes = tuple(d for d, _ in outputs) + tuple(i.dtype for i in inputs)
     crossing = None if flat else crossing_dim(dims, merged, steps, 32, _TILED_POINTS)
     form = "flat" if flat else "strided" if crossing is None else "tiled"
+    written = [d for d, _ in outputs]
+    streamed = crossing is None and _streamed(
+        points, dims[-1], written, steps[: len(outputs)]
+    )
 
     def make() -> Nest:
-        return elementwise_nest(form, [d for d, _ in outputs], inputs, body, steps)
+        nest = elementwise_nest(form, written, inputs, body, steps)
+        return replace(nest, streamed=streamed)
 
-    key = (body.key, form, steps, dtypes, body.scalars)
+    key = (body.key, form, steps, dtypes, body.scalars, streamed)
     kernel, cost = _kernel(key, make)
     if crossing is not None:
         order = [d for d in range(len(dims) - 1) if d != crossing]
@@ -259,14 +295,17 @@ def _reduce_once(
     innermost = kept[-1] if outer else reduced[-1]
     steps = tuple(step_of(innermost, s[-1]) for s in inner_strides)
     form = "outer" if outer else "inner"
+    points = numel(kept) * max(1, numel(reduced))
+    streamed = not outer and _streamed(points, innermost, stores, steps[: len(stores)])
 
     def make() -> Nest:
-        return reduction_nest(form, results, stores, inputs, body, steps)
+        nest = reduction_nest(form, results, stores, inputs, body, steps)
+        return replace(nest, streamed=streamed)
 
     key = (
         body.key, form, steps, tuple(stores), tuple(i.dtype for i in inputs),
         tuple((r.dtype, r.combine.name, r.finish is None) for r in results),
-        body.scalars,
+        body.scalars, streamed,
     )  # fmt: skip
     kernel, cost = _kernel(key, make)
     if outer:
@@ -278,7 +317,6 @@ def _reduce_once(
             kept, kept_strides, reduced, reduced_strides, blocks, block
         )
         tasks = numel(kept) * blocks
-    points = numel(kept) * max(1, numel(reduced))
     return Launch(kernel, tasks, points, cost, table, body.scalars)
 
 

@@ -9,14 +9,29 @@ from __future__ import annotations
 
 from .. import mathlib
 from ..expr import Expr, Printer, cast, var
-from ..loops import ANY, SEGMENT, TILE_ACROSS, TILE_DOWN, ZERO, Nest, Operand, Reduction
+from ..loops import (
+    ANY,
+    SEGMENT,
+    STREAM_BLOCK,
+    TILE_ACROSS,
+    TILE_DOWN,
+    UNIT,
+    ZERO,
+    Nest,
+    Operand,
+    Reduction,
+)
 from ..text import INDENT, Source, identity, import_lines, join
 
 
 def emit(nest: Nest) -> tuple[str, str, int]:
     """Return the kernel's name, its source, and the cost of one point in additions."""
     source = Source()
+    if nest.streamed:
+        _around(nest, source)
     cost = _FORMS[nest.form](nest, source)
+    if nest.streamed:
+        source.add("settle()")
     # a kernel must not hide a word that it imports
     name = f"{nest.name}_all" if nest.name in source.calls else nest.name
     return name, _file(name, nest, source), cost
@@ -42,9 +57,14 @@ def _file(function: str, nest: Nest, source: Source) -> str:
         slots.append(f'{name}_at = scalar("{dtype}", {len(slots) + skip})')
         reads.append(f"{name} = {name}_at(args)")
         words.add("scalar")
+    if nest.streamed:
+        length = SEGMENT if nest.form == "inner" else STREAM_BLOCK
+        for k, store in enumerate(nest.stores):
+            slots.append(f"{store.operand.name}_held = waiting({k}, {length})")
     words |= source.calls - {"math"}
     title = ", ".join(f"{o.name} {o.dtype} ({o.step})" for o in operands)
-    text = [f'"""{nest.name}, {nest.form}: {title}."""', ""]
+    form = f"{nest.form}, streamed" if nest.streamed else nest.form
+    text = [f'"""{nest.name}, {form}: {title}."""', ""]
     if "math" in source.calls:
         text += ["import math", ""]
     text += ["from numtensor.kernels.lang import (", *import_lines(words), ")", ""]
@@ -91,8 +111,74 @@ def _loads(nest: Nest, index: str, starts: bool) -> dict[str, str]:
     return {o.value: _place(o, index, starts) for o in nest.inputs if o.step != ZERO}
 
 
-def _stores(nest: Nest, index: str, starts: bool) -> list[tuple[str, Expr]]:
-    return [(_place(s.operand, index, starts) + " = {}", s.value) for s in nest.stores]
+def _stores(
+    nest: Nest, index: str, starts: bool, first: str = ""
+) -> list[tuple[str, Expr]]:
+    """Return where values are stored by a loop that begins at `first`."""
+    if nest.streamed:
+        places = [f"{s.operand.name}_block[{index} - {first}]" for s in nest.stores]
+    else:
+        places = [_place(s.operand, index, starts) for s in nest.stores]
+    stores = zip(places, nest.stores, strict=True)
+    return [(f"{place} = {{}}", s.value) for place, s in stores]
+
+
+def _around(nest: Nest, source: Source) -> None:
+    """Print whether stores go around the cache, and how many wait at a time.
+
+    In place they do not: the lines of what is written were read just now.
+    """
+    source.calls |= {"waiting", "stream", "settle"}
+    pairs = [
+        f"same({s.operand.name}, {x.name})"
+        for s in nest.stores
+        for x in nest.inputs
+        if x.step == UNIT
+    ]
+    if pairs:
+        source.calls.add("same")
+    equal = " or ".join(pairs)
+    source.add(f"around = {f'not ({equal})' if pairs else 'True'}")
+    if nest.form != "inner":
+        source.add(f"length = {STREAM_BLOCK} if around else hi - lo")
+
+
+def _hold(nest: Nest, source: Source, first: str, starts: bool) -> None:
+    """Print where the stores of a loop that begins at `first` wait."""
+    if nest.streamed:
+        for store in nest.stores:
+            name = store.operand.name
+            start = f"{name}_start + {first}" if starts else first
+            source.add(f"{name}_block = {name}_held({name}, {start}, around)")
+
+
+def _stream(nest: Nest, source: Source, first: str, stop: str, starts: bool) -> None:
+    """Print what writes the stores that wait, of a loop from `first` to `stop`."""
+    if nest.streamed:
+        for store in nest.stores:
+            name = store.operand.name
+            start = f"{name}_start + {first}" if starts else first
+            source.add(f"stream({name}, {start}, {name}_block, {stop} - {first})")
+
+
+def _open_blocks(
+    nest: Nest, source: Source, first: str, stop: str, starts: bool
+) -> tuple[str, str]:
+    """Open the loop over blocks, if stores wait in blocks; return the range within."""
+    if not nest.streamed:
+        return first, stop
+    source.add(f"first = {first}")
+    source.open(f"while first < {stop}:")
+    source.add(f"last = min({stop}, first + length)")
+    _hold(nest, source, "first", starts)
+    return "first", "last"
+
+
+def _close_blocks(nest: Nest, source: Source, starts: bool) -> None:
+    if nest.streamed:
+        _stream(nest, source, "first", "last", starts)
+        source.add("first = last")
+        source.close()
 
 
 def _steps(nest: Nest, source: Source, first: int) -> None:
@@ -120,11 +206,13 @@ def _walk(nest: Nest, source: Source, count: str, first: str, into: str) -> None
 
 def _flat(nest: Nest, source: Source) -> int:
     _hoisted(nest, source, starts=False)
-    source.open("for i in range(lo, hi):")
+    first, stop = _open_blocks(nest, source, "lo", "hi", starts=False)
+    source.open(f"for i in range({first}, {stop}):")
     cost = _print_body(
-        nest, source, _loads(nest, "i", False), _stores(nest, "i", False)
+        nest, source, _loads(nest, "i", False), _stores(nest, "i", False, first)
     )
     source.close()
+    _close_blocks(nest, source, starts=False)
     return cost
 
 
@@ -152,9 +240,12 @@ def _strided(nest: Nest, source: Source) -> int:
     source.open("while row < rows and i < hi:")
     source.add("stop = min(n, column + hi - i)")
     _hoisted(nest, source, starts=True)
-    source.open("for j in range(column, stop):")
-    cost = _print_body(nest, source, _loads(nest, "j", True), _stores(nest, "j", True))
+    first, stop = _open_blocks(nest, source, "column", "stop", starts=True)
+    source.open(f"for j in range({first}, {stop}):")
+    stores = _stores(nest, "j", True, first)
+    cost = _print_body(nest, source, _loads(nest, "j", True), stores)
     source.close()
+    _close_blocks(nest, source, starts=True)
     source.add("i += stop - column", "column = 0", "row += 1")
     for operand in moving:
         source.add(f"{operand.name}_start += {operand.name}_row")
@@ -242,14 +333,16 @@ def _inner(nest: Nest, source: Source) -> int:
         text = identity(r, r.value.dtype, source)
         source.add(f"{r.operand.name}_part = {text}")
     _hoisted(nest, source, starts=True)
+    _hold(nest, source, "column", starts=True)
     source.open("for j in range(column, stop):")
-    results = _stores(nest, "j", True)
+    results = _stores(nest, "j", True, "column")
     for r in nest.reductions:
         part = f"{r.operand.name}_part"
         joined = join(r, r.value.dtype, part, "{}", source)
         results.append((f"{part} = {joined}".replace("{}", "{0}"), r.value))
     cost = _print_body(nest, source, _loads(nest, "j", True), results)
     source.close()
+    _stream(nest, source, "column", "stop", starts=True)
     for r in nest.reductions:
         name = r.operand.name
         wide = r.combine.total_dtype(r.value.dtype)
