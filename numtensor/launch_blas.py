@@ -25,6 +25,9 @@ Shape = Sequence[int]
 _ALONE = 262_144
 #: products of numbers that are worth a thread of their own
 _GRAIN = 500_000
+#: products up to which waking a thread costs more than it gains: done in parts, each
+#: so small that OpenBLAS uses one thread, one after the other
+_SERIAL = 1_000_000
 
 
 class _Library:
@@ -67,16 +70,24 @@ def library() -> _Library | None:
 
 
 class Launch:
-    """A product, performed as `run(kernel, n, *pointers, table)`."""
+    """A product, performed as `run(kernel, n, *pointers, table)`.
 
-    __slots__ = ("run", "kernel", "n", "table", "_table")
+    `grain` is 0 if it uses no threads; it has no scalars.
+    """
+
+    __slots__ = (
+        "run", "kernel", "n", "table", "source", "grain", "floating", "_table"
+    )  # fmt: skip
 
     def __init__(self, dtype: str, tasks: int, work: int, table: list[int]) -> None:
-        self.kernel = compiler.load(*blas.emit(dtype)).address
+        found = compiler.load(*blas.emit(dtype))
+        self.kernel, self.source = found.address, found.path
+        self.grain = int(work > _SERIAL)
+        self.floating: list[bool] = []
         self.n = tasks
         self._table = (ctypes.c_int64 * len(table))(*table)
         self.table = ctypes.addressof(self._table)
-        self.run = compiler.runner("serial") if work <= _ALONE else _spread
+        self.run = compiler.runner("serial") if work <= _SERIAL else _spread
 
 
 def _spread(kernel: int, n: int, *slots: int) -> None:
@@ -109,7 +120,9 @@ def product(
     (outer_a, stack_a), (outer_b, stack_b) = [(0,) * missing + tuple(s) for s in steps]
     work = n * m * k
     parts = 1
-    if count < compiler.num_threads():
+    if count * work <= _SERIAL:
+        parts = min(-(-work // _ALONE), max(n, m))
+    elif count < compiler.num_threads():
         parts = max(1, min(compiler.max_threads(), work // _GRAIN, max(n, m)))
     table = [
         found.gemm[dtype], n, m, k, parts, int(n >= m), *left, *right,

@@ -180,9 +180,12 @@ def prefer_outer(
         return False
     if numel(reduced) <= 1:
         return True
-    votes = 0
+    votes = broadcast = 0
     for k, r in zip(kept_strides, reduced_strides, strict=True):
         if k[-1] != r[-1]:
             near_kept = r[-1] == 0 or (k[-1] != 0 and k[-1] < r[-1])
-            votes += 1 if near_kept else -1
-    return votes > 0
+            if k[-1] and r[-1]:
+                votes += 1 if near_kept else -1
+            else:  # few elements, whichever way they are walked
+                broadcast += 1 if near_kept else -1
+    return (votes or broadcast) > 0

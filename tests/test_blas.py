@@ -76,7 +76,7 @@ def test_parts_are_the_whole(fresh, monkeypatch, rng):
     """However many parts a product is cut into, more than there are threads too."""
     a, b = rng.standard_normal((37, 50)), rng.standard_normal((50, 41))
     monkeypatch.setattr(launch_blas, "_GRAIN", 1)
-    monkeypatch.setattr(launch_blas, "_ALONE", 0)
+    monkeypatch.setattr(launch_blas, "_SERIAL", 0)
     for parts in (1, 2, 3, 40):
         monkeypatch.setattr(launch_blas.compiler, "max_threads", lambda p=parts: p)
         products.plans.clear()
@@ -87,7 +87,7 @@ def test_the_librarys_threads_are_left_as_they_were(fresh, monkeypatch):
     found = launch_blas.library()
     if found is None:
         pytest.skip("NumPy's BLAS is another")
-    monkeypatch.setattr(launch_blas, "_ALONE", 0)
+    monkeypatch.setattr(launch_blas, "_SERIAL", 0)
     before = found.get_threads()
     x = nt.rand(100, 100)
     workers = [threading.Thread(target=lambda: [x @ x for _ in range(20)])]
