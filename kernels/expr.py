@@ -259,6 +259,7 @@ class Printer:
 
     expand: Callable[[str, tuple[Expr, ...]], Expr | None]
     own_words: bool = False
+    prefix: str = "t"  # of the names of values
     lines: list[str] = field(default_factory=list)
     calls: set[str] = field(default_factory=set)
     cost: int = 0
@@ -297,7 +298,7 @@ class Printer:
                 result = self.name(cast(expansion, x.dtype))
                 self._names[key] = result
                 return result
-        result = f"t{len(self._names)}"
+        result = f"{self.prefix}{len(self._names)}"
         self.lines.append(f"{result} = {self._code(x, args)}")
         self._names[key] = result
         return result

@@ -93,6 +93,44 @@ def _checked(index: Any) -> int:
 
 CPU = device("cpu")
 
+
+class Twin(device):
+    """What stands for a device while a function is traced: equal to itself alone."""
+
+    __slots__ = ("real",)
+
+    real: device
+
+    def __init__(self, real: device) -> None:
+        super().__init__(real.type, real.index)
+        object.__setattr__(self, "real", real)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+
+class _Tracing(threading.local):
+    """This thread's trace, if it makes one."""
+
+    trace: Any = None
+
+
+tracing = _Tracing()
+#: how many traces are being made, in all threads: mostly none, then nobody need ask
+active = [0]
+_twins: dict[device, Twin] = {}
+
+
+def twin(real: device) -> Twin:
+    """Return the twin of a device, the same object each time."""
+    found = _twins.get(real)
+    if found is None:
+        found = _twins.setdefault(real, Twin(real))
+    return found
+
+
 _cuda: dict[int, device] = {}
 _state = threading.local()
 
@@ -103,6 +141,8 @@ def find(value: Any) -> device:
     `cuda` without an index is the current device. Raises: DeviceError, no such device,
     or one that this machine does not have.
     """
+    if active[0] and tracing.trace is not None:
+        return _of_trace(value)
     if value is None or value is CPU:
         return CPU
     found = value if isinstance(value, device) else device(value)
@@ -113,6 +153,20 @@ def find(value: Any) -> device:
             )
         return CPU
     return cuda(current() if found.index is None else found.index)
+
+
+def _of_trace(value: Any) -> device:
+    """Return the twin of the device that `value` names.
+
+    Without a name it is that of host memory, as it is outside of a trace.
+    """
+    if type(value) is Twin:
+        return value
+    trace, tracing.trace = tracing.trace, None
+    try:
+        return twin(find(value))
+    finally:
+        tracing.trace = trace
 
 
 def cuda(index: int) -> device:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from . import device_memory, devices, dtypes
+from . import device_memory, devices, dtypes, transfer
 from .devices import CPU
 from .devices import device as Device
 from .devices import find as find_device
@@ -101,6 +101,7 @@ class _Export:
     __slots__ = ("storage", "words", "address")
 
     def __init__(self, x: Tensor, layout: Any, flags: int) -> None:
+        transfer.has_memory(x)
         found = x._spec
         size = ctypes.sizeof(layout)
         self.storage = x._storage

@@ -28,6 +28,7 @@ from .names import boundary
 from .spec import Spec, spec
 from .tape import edge, grad_mode
 from .tensor import Tensor
+from .tracing import Number
 from .wayback import NAMES, WayBack, keep_target, record, record_in_place
 from .writing import apart, refuse_recording, writable
 
@@ -426,5 +427,5 @@ def _nothing(*slots: Any) -> None:
     """Stand in for the kernel call where there are no elements."""
 
 
-_PYTHON = {bool: dtypes.bool_, int: dtypes.int64, float: None}
-_NUMBERS = (bool, int, float)
+_PYTHON = {bool: dtypes.bool_, int: dtypes.int64, float: None, Number: None}
+_NUMBERS = (bool, int, float, Number)

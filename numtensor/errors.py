@@ -60,6 +60,10 @@ class ForeignDeviceError(ExchangeError, DeviceError):
     """Memory of a kind of device that tensors are never on."""
 
 
+class TraceError(NumtensorError, RuntimeError, TypeError):
+    """Code that cannot be traced: it needs data, or tensors that are not known."""
+
+
 class CompileError(NumtensorError, RuntimeError):
     """A kernel that could not be compiled or loaded."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import device_memory, devices, dtypes
+from . import device_memory, devices, dtypes, transfer
 from .devices import CPU
 from .devices import device as Device
 from .devices import find as find_device
@@ -48,7 +48,7 @@ def _interface(self: Tensor) -> dict[str, Any]:
     Raises: AttributeError, host memory; AutogradError, the tensor requires grad.
     """
     found = self._spec
-    if found.device is CPU:
+    if found.device.type == "cpu":
         raise _NoInterface(message(
             _INTERFACE, "a tensor on cpu", "one on a CUDA device",
             f"Can't get {_INTERFACE} on non-CUDA tensor type: {self.type()} If CUDA "
@@ -61,6 +61,7 @@ def _interface(self: Tensor) -> dict[str, Any]:
             "aren't required, use var.detach() to get Variable that doesn't require "
             "grad.",
         ))  # fmt: skip
+    transfer.has_memory(self)
     strides = tuple(step * found.itemsize for step in found.strides)
     read_only = type(self._storage) is ReadOnlyStorage
     return {

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import launch_cpu
-from .devices import CPU, device
+from .devices import CPU, Twin, device
 from .dtypes import check_computes, find
 from .kernels.tasks import Tasks
 from .launch_parts import Body as Body
@@ -37,6 +37,10 @@ def elementwise(
     """
     if on is CPU:
         return launch_cpu.elementwise(shape, outputs, inputs, body)
+    if type(on) is Twin:
+        from . import launch_trace
+
+        return launch_trace.elementwise(shape, outputs, inputs, body)
     from . import launch_cuda
 
     return launch_cuda.elementwise(shape, outputs, inputs, body, on)
@@ -59,6 +63,10 @@ def reduction(
     """
     if on is CPU:
         return launch_cpu.reduction(shape, dims, results, stores, inputs, body)
+    if type(on) is Twin:
+        from . import launch_trace
+
+        return launch_trace.reduction(shape, dims, results, stores, inputs, body)
     from . import launch_cuda
 
     return launch_cuda.reduction(shape, dims, results, stores, inputs, body, on)
@@ -80,6 +88,10 @@ def arg_extreme(
     if on is CPU:
         call = launch_cpu.arg_extreme(shape, dims, strides, dtype, largest)
         return Steps([(call, [0, 1, 2])], [], 2)
+    if type(on) is Twin:
+        from . import launch_trace
+
+        return launch_trace.arg_extreme(shape, dims, strides, dtype, largest)
     from . import launch_cuda
 
     return launch_cuda.arg_extreme(shape, dims, strides, dtype, largest, on)
@@ -98,6 +110,10 @@ def matmul(
     `sizes` are (rows, columns, depth); `a` and `b` are strides in the batch dims, then
     in the matrices. Pointers: the result, contiguous, then a and b.
     """
+    if type(on) is Twin:
+        from . import launch_trace
+
+        return launch_trace.matmul(sizes, dtype, batch, a, b)
     from . import launch_cuda
 
     return launch_cuda.matmul(sizes, dtype, batch, a, b, on)
@@ -122,6 +138,10 @@ def by_tasks(
     check_computes(wanted.name, *[find(kind) for _, kind in wanted.pointers])
     if on is CPU:
         return launch_cpu.by_tasks(wanted, n, numbers, cost)
+    if type(on) is Twin:
+        from . import launch_trace
+
+        return launch_trace.by_tasks(wanted, n, numbers, cost)
     from . import launch_cuda
 
     return launch_cuda.by_tasks(wanted, n, numbers, on)

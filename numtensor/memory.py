@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
+from . import devices, dtypes
 from .errors import DTypeError, ShapeError, message
 from .layout import extent, is_dense
 from .spec import Spec, contiguous_spec, spec
@@ -110,7 +110,10 @@ def from_array(array: np.ndarray) -> Tensor:
     address = array.ctypes.data
     nbytes = extent(found.shape, found.strides) * size
     storage = adopt(address, nbytes, array, not array.flags.writeable)
-    return result_of(storage, address, found)
+    made = result_of(storage, address, found)
+    if devices.active[0] and devices.tracing.trace is not None:
+        devices.tracing.trace.capture(made)
+    return made
 
 
 def result_of(storage: Storage, pointer: int, found: Spec) -> Tensor:

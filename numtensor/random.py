@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .devices import CPU, device
+from .devices import CPU, Twin, device
 from .devices import find as find_device
 from .errors import DeviceError, DTypeError, message
 from .kernels import compiler
@@ -71,7 +71,8 @@ class Generator:
     __slots__ = ("device", "_seed", "_offset", "_lock")
 
     def __init__(self, device: Any = "cpu") -> None:
-        self.device = find_device(device)
+        found = find_device(device)
+        self.device = found.real if type(found) is Twin else found
         self._lock = threading.Lock()
         self._seed = DEFAULT_SEED
         self._offset = 0
@@ -477,13 +478,14 @@ def _run(
     generator: Generator | None,
     on: device = CPU,
 ) -> None:
+    real = on.real if type(on) is Twin else on
     if generator is None:
-        generator = default_generator if on is CPU else cuda_generator(on)
+        generator = default_generator if real is CPU else cuda_generator(real)
     elif not isinstance(generator, Generator):
         raise TypeError(
             message("generator", f"a {type(generator).__name__}", "a Generator or None")
         )
-    if generator.device is not on:
+    if generator.device is not real:
         raise DeviceError(
             message(
                 "generator",
@@ -494,6 +496,11 @@ def _run(
             )
         )
     counters = -(-n // plan.size)
+    if type(on) is Twin:
+        from . import launch_trace
+
+        launch_trace.random_fill(plan, address, n, counters, generator)
+        return
     seed, offset = generator._reserve(counters)
     if on is not CPU:
         plan.run_on(on)(address, seed, offset, counters, n)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
-from . import dtypes, launch
+from . import devices, dtypes, launch
 from .dtypes import FLOAT
 from .kernels.by_hand.ramp import ramp
 from .memory import empty
@@ -67,6 +67,8 @@ def known(size: tuple[Any, ...], given: Any) -> Ready | None:
     for s in size:
         if type(s) is not int:  # True and 2.0 would be found as well
             return None
+    if devices.active[0] and devices.tracing.trace is not None:
+        return None  # while a function is traced, tensors are made as it wants them
     if given is not None and type(given) is not dtypes.dtype:
         return None
     return _seen.get((size, given))
@@ -75,6 +77,8 @@ def known(size: tuple[Any, ...], given: Any) -> Ready | None:
 def see(made: Tensor, given: Any) -> None:
     """Work out for the next call what `known` returns."""
     found = made._spec
+    if found.device is not devices.CPU:
+        return
     kind = dtypes.get_default_dtype() if given is None else given
     key = (tuple(found.shape), given)
     if found.numel and found.dtype is kind and key not in _seen:
@@ -132,6 +136,8 @@ def integers(start: int, end: int, step: int) -> Tensor | None:
     count = -((start - end) // step)
     if not 0 < count < 65536:
         return None
+    if devices.active[0] and devices.tracing.trace is not None:
+        return None
     ready = _ramps.get(count)
     if ready is None:
         if len(_ramps) > _MOST:
@@ -161,6 +167,8 @@ def numbers(data: Any, given: Any) -> Tensor | None:
     tensor of their own dtype."""
     shape: tuple[int, ...] = (len(data),)
     if not 0 < shape[0] < _MOST_NUMBERS:
+        return None
+    if devices.active[0] and devices.tracing.trace is not None:
         return None
     kinds = frozenset(map(type, data))
     if kinds not in _KINDS:

@@ -74,7 +74,7 @@ def spec(
         key = (*key, names)
     found = _specs.get(key)
     if found is None:
-        if kind is float16 and device is not devices.CPU:
+        if kind is float16 and device.type != "cpu":
             raise DTypeError(
                 message(
                     "float16",
@@ -96,6 +96,10 @@ def spec(
         found.nbytes = extent(shape, strides) * kind.itemsize
         if device is devices.CPU:
             found.shelf = storage.shelf_for(found.nbytes)
+        elif type(device) is devices.Twin:
+            from .tracing import shelf_for
+
+            found.shelf = shelf_for(found.nbytes)
         else:
             found.shelf = device_memory.shelf_for(device, found.nbytes)
         found.extra = {}

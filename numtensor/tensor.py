@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes, printing, transfer
-from .devices import CPU
+from .devices import CPU, Twin
 from .devices import device as Device
 from .dtypes import FLOAT, dtype
 from .errors import AutogradError, HostOnlyError, ShapeError, message
@@ -171,6 +171,7 @@ class Tensor(Taped):
 
     def data_ptr(self) -> int:
         """Return the address of the first element."""
+        transfer.has_memory(self)
         return self._pointer
 
     def is_contiguous(self) -> bool:
@@ -256,6 +257,8 @@ class Tensor(Taped):
         found = self._spec
         known = found.extra.get("window")
         if known is None:
+            if type(found.device) is Twin:
+                return transfer.values(self)  # which refuses
             known = window(found.dtype, tuple(found.shape), found.strides)
             found.extra["window"] = known
         at, shape, kind, strides = known
@@ -273,7 +276,7 @@ class Tensor(Taped):
         `force=True` detaches, and copies to the host, instead.
         """
         if self._spec.device is not CPU:
-            if not force:
+            if not force and type(self._spec.device) is not Twin:
                 raise HostOnlyError(
                     message(
                         "numpy",
@@ -371,6 +374,8 @@ class Tensor(Taped):
     def __repr__(self) -> str:
         found = self._spec
         node = self.grad_fn
+        if type(found.device) is Twin:  # there is nothing to show while it is traced
+            return f"tensor(traced, size={tuple(found.shape)}, dtype={found.dtype})"
         return printing.tensor_text(
             transfer.values(self),
             dtype=f"torch.{found.dtype.name}",

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import device_memory
-from .devices import CPU, device
+from . import device_memory, dtypes
+from .devices import CPU, Twin, device
+from .errors import TraceError, message
 from .layout import is_dense
-from .spec import spec
+from .spec import contiguous_spec, spec
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -39,6 +40,8 @@ def copy_bytes(target: Tensor, source: Tensor, wait: bool = True) -> None:
     if not nbytes:
         return
     to, here = target._spec.device, source._spec.device
+    if type(to) is Twin or type(here) is Twin:
+        _refuse_move(here, to)
     if here is CPU:
         device_memory.upload(to, target._pointer, source._pointer, nbytes, wait)
     elif to is CPU:
@@ -52,6 +55,8 @@ def values(x: Tensor) -> np.ndarray:
     if x._spec.device is CPU:
         return x._array()
     found = x._spec
+    if type(found.device) is Twin:
+        raise _needs_data(found.device)
     result = np.empty(tuple(found.shape), found.dtype.numpy)
     if found.numel:
         dense = x.detach().contiguous()
@@ -69,8 +74,67 @@ def assign(x: Tensor, array: Any) -> None:
         return
     held = np.empty(tuple(found.shape), found.dtype.numpy)
     held[...] = array
+    if type(found.device) is Twin:
+        _constant(x, held)
+        return
     if held.nbytes:
         device_memory.upload(found.device, x._pointer, held.ctypes.data, held.nbytes)
+
+
+def held(array: np.ndarray, on: device) -> Tensor:
+    """Return a tensor on a device that holds what an array does now."""
+    from .memory import empty
+
+    made = empty(contiguous_spec(dtypes.find(array.dtype), tuple(array.shape), on))
+    assign(made, array)
+    return made
+
+
+def has_memory(x: Tensor) -> None:
+    """Refuse what is going to show memory to others, where there is none.
+
+    Raises: TraceError, while a function is traced.
+    """
+    if type(x._spec.device) is Twin:
+        raise _needs_data(x._spec.device)
+
+
+def _needs_data(on: device) -> Exception:
+    from .tracing import needs_data
+
+    return needs_data(on)
+
+
+def _refuse_move(here: device, to: device) -> None:
+    raise TraceError(
+        message(
+            "jit",
+            f"a copy from {here} to {to} inside a jitted function",
+            "tensors of one device",
+            "Move the tensor before the call, or the result after it.",
+        )
+    )
+
+
+def _constant(x: Tensor, array: np.ndarray) -> None:
+    """Let a traced tensor be what an array holds, at every run."""
+    if array.size == 1:
+        x.fill_(array.item())
+        return
+    from .memory import from_array
+    from .tracing import of, outside
+
+    trace = of("constant")
+    with outside():
+        data = from_array(array).to(trace.on)
+    buffer, offset = trace.place(x._pointer, "constant")
+    if offset or any(ref.buffer is buffer for n in trace.nodes for ref, _ in n.writes):
+        held = trace.buffer(array.nbytes, "constant", data)
+        from .jit.ir import copy_of
+
+        trace.nodes.append(copy_of(held, buffer, offset))
+    else:
+        buffer.source, buffer.data = "constant", data
 
 
 class Probe:

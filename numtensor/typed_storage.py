@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import device_memory
-from .devices import CPU
+from .devices import CPU, Twin
 from .devices import device as Device
 from .devices import find as find_device
 from .dtypes import dtype
@@ -19,6 +19,10 @@ from .storage import Storage, allocate
 def _bytes(storage: Storage, device: Device) -> np.ndarray:
     if device is CPU:
         return storage.bytes()
+    if type(device) is Twin:
+        from .tracing import needs_data
+
+        raise needs_data(device)
     copy = np.empty(storage.nbytes, np.uint8)
     if copy.size:
         device_memory.download(device, copy.ctypes.data, storage.pointer, copy.size)

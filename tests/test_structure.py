@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "modes": {"errors"},
     "tape": {"errors", "layout", "modes"},
     "device_memory": {"devices", "errors", "kernels", "storage"},
-    "spec": {"device_memory", "devices", "dtypes", "errors", "layout", "storage"},
+    "spec": {"device_memory", "devices", "dtypes", "errors", "layout", "storage"}
+    | {"tracing"},  # where the memory of traced tensors seems to come from
     "launch_parts": {"kernels", "layout", "storage"},
     "launch_cpu": {"kernels", "launch_parts", "layout"},
     "device_tables": {"device_memory", "devices", "kernels"},
@@ -62,6 +63,7 @@ MAY_IMPORT = {
         "launch_cpu",
         "launch_cuda",
         "launch_parts",
+        "launch_trace",
     },
     "ops.registry": set(),
 }

@@ -1,0 +1,1 @@
+"""Whole functions compiled: `nt.jit`."""
