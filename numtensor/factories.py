@@ -57,6 +57,7 @@ def finish(
             )
         with no_grad():
             return copy_(out, made if names is None else named(made, names))
+    made._storage.version = 0  # filling it has not changed what anybody saw
     if pin_memory:
         made = made.pin_memory()
     if names is not None:
@@ -437,7 +438,10 @@ def logspace(
 ) -> Tensor:
     """Return `base` to the powers of `linspace(start, end, steps)`."""
     kind = kind_of(dtype)
-    powers = linspace(start, end, steps, dtype=dtypes.float64)._array()
+    from .tracing import outside
+
+    with outside():
+        powers = linspace(start, end, steps, dtype=dtypes.float64)._array()
     made = fresh("logspace", kind, (int(steps),), device)
     assign(made, np.power(float(base), powers))
     return finish(made, requires_grad, names=names)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import dtypes, launch, transfer
-from .devices import CPU
+from .devices import CPU, Twin
 from .devices import device as Device
 from .kernels.by_hand import masks as texts
 from .kernels.tasks import Tasks
@@ -35,6 +35,8 @@ class Marked:
         found = mask._spec
         self.mask = mask
         self.count = 0
+        if type(found.device) is Twin:
+            transfer.values(mask)  # which refuses
         self._way = way = _way(found)
         if way is None:
             return

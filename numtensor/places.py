@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from . import dtypes, launch, transfer
-from .devices import CPU
+from .devices import CPU, Twin
 from .devices import device as Device
 from .errors import DimError, message
 from .kernels import compiler
@@ -60,14 +60,21 @@ HOST = _Host()
 
 
 class _Fault:
-    """The flag of one call: on the host, or on a device, from where it is fetched."""
+    """The flag of one call: on the host, or on a device, from where it is fetched.
+
+    While a function is traced nobody looks at it. The kernels neither read nor write
+    outside of a tensor by a wrong index: what it would read is undefined, what it would
+    write goes to the tensor's first place.
+    """
 
     __slots__ = ("address", "_there")
 
     def __init__(self, on: Device) -> None:
+        self._there = None
         if on is CPU:
             self.address = HOST.address
-            self._there = None
+        elif type(on) is Twin:
+            self.address = empty(contiguous_spec(dtypes.int64, (1,), on))._pointer
         else:
             self._there = empty(contiguous_spec(dtypes.int64, (1,), on))
             self._there.zero_()
@@ -180,7 +187,7 @@ class Spot:
             return made, None
         m, (lead, trail) = self.indices[0]._spec.numel, seen.counts
         form, n, cost = "rows", seen.heads * m, 8 + seen.width
-        if found.device is not CPU:
+        if found.device.type != "cpu":
             form, n = "elements", made.numel
         elif lead and (seen.heads >= _MANY or seen.width < 4):
             form, n, cost = "lead", seen.heads, m * cost
@@ -199,6 +206,8 @@ class Spot:
         wanted, call = self.reading(found)
         made = empty(wanted)
         if call is not None:
+            if type(found.device) is Twin:
+                self._refuse_nothing(found)
             fault = _Fault(found.device)
             call.run(
                 call.kernel, call.n, made._pointer, x._pointer, fault.address,
@@ -223,6 +232,8 @@ class Spot:
         plan = _kept(key, lambda: self._writing(found, how, one))
         if plan is None:
             return
+        if type(found.device) is Twin:
+            self._refuse_nothing(found)
         places, call, writing = plan
         at = empty(places)
         fault = _Fault(found.device)
@@ -243,6 +254,12 @@ class Spot:
         )
         places = contiguous_spec(dtypes.int64, (m,), found.device)
         return places, call, _writing(found, m, seen, how, self.unique, one)
+
+    def _refuse_nothing(self, found: Spec) -> None:
+        """Refuse dims of size 0, in which no index is right. Raises: DimError."""
+        for dim, size in zip(self.named, self._seen(found).sizes, strict=True):
+            if not size:
+                raise _nowhere(self.op, dim)
 
     def refuse(self, found: Spec) -> NoReturn:
         """Raise what says which index is out of range. Raises: DimError."""
@@ -277,8 +294,16 @@ class Flat(Spot):
         x.detach().copy_(copy)
 
 
+def _nowhere(op: str, dim: int) -> DimError:
+    """Return the error of any index in a dim of size 0."""
+    do = f"index is out of bounds for dimension {dim} with size 0."
+    return DimError(message(op, f"an index for dimension {dim}", "a size above 0", do))
+
+
 def _refuse(op: str, index: Tensor, dim: int, size: int, wraps: bool) -> None:
     """Raise if an index is out of range. Raises: DimError."""
+    if not size and index._spec.numel and type(index._spec.device) is Twin:
+        raise _nowhere(op, dim)
     values = transfer.values(index).reshape(-1)
     wrong = values[(values < (-size if wraps else 0)) | (values >= size)]
     if not len(wrong):
@@ -333,7 +358,7 @@ def _writing(
         kind, how = "uint8", {"add": "or", "max": "or", "mul": "min"}.get(how, how)
     lead, trail = seen.counts
     numbers = seen.numbers(m)
-    if found.device is not CPU:
+    if found.device.type != "cpu":
         n = seen.heads * m * seen.width
         if how == "set" and unique:
             text = texts.put_elements(kind, lead, trail, one)
@@ -360,7 +385,8 @@ def _writing(
         form, n, piece = "ranges", parts, -(-whole // parts)
         cost = seen.heads * m * (2 + -(-seen.width // parts))
     text = texts.put(kind, form, lead, trail, seen.unit, how, one)
-    return launch.by_tasks(text, n, (*numbers, seen.heads, piece), cost=cost), False
+    numbers = (*numbers, seen.heads, piece)
+    return launch.by_tasks(text, n, numbers, found.device, cost=cost), False
 
 
 _CHANGED = "indices that were changed meanwhile"
@@ -401,7 +427,7 @@ class Along:
         sizes, steps = collapse(
             shape, [contiguous_strides(shape), moving], reorder=False
         )
-        rows = found.device is CPU and sizes[-1] >= 8
+        rows = found.device.type == "cpu" and sizes[-1] >= 8
         if rows and len(sizes) == 1:
             # one row would be one task
             rows = False

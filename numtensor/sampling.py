@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, layout, random
-from .devices import device
+from .devices import Twin, device
 from .devices import find as find_device
 from .dtypes import FLOAT, dtype
 from .errors import DTypeError, message
@@ -332,7 +332,11 @@ def normal(
 
 
 def _all(truth: Any) -> bool:
+    """Whether a condition holds everywhere; taken for granted where there is no data,
+    while a function is traced."""
     if isinstance(truth, Tensor):
+        if type(truth._spec.device) is Twin:
+            return True
         truth = truth.all()
     return bool(truth)
 

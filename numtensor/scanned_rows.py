@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from . import dtypes, launch
-from .devices import CPU
 from .dtypes import dtype
 from .kernels.by_hand import scan as text
 from .layout import numel
@@ -67,18 +66,18 @@ class _Plan:
         inner = numel(shape[dim + 1 :])
         rows = given.numel // n
         dear = 40 if kind == "logsumexp" else 4
-        if on is CPU and inner > 1:
+        if on.type == "cpu" and inner > 1:
             blocks = -(-inner // text.COLUMNS)
             tasks = rows // inner * blocks
             self._keep(how, tasks * text.COLUMNS, on)
             self.calls.append(
                 launch.by_tasks(
-                    text.columns(how), tasks, (n, inner, blocks),
+                    text.columns(how), tasks, (n, inner, blocks), on,
                     cost=dear * n * min(inner, text.COLUMNS),
                 )
             )  # fmt: skip
             return
-        size = _piece(n, rows, on is CPU) if how.may_be_cut else n
+        size = _piece(n, rows, on.type == "cpu") if how.may_be_cut else n
         pieces = -(-n // size)
         numbers = (n, inner, rows, size)
         unit = inner == 1

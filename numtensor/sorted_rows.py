@@ -52,9 +52,10 @@ def sort(x: Tensor, dim: int, descending: bool) -> tuple[Tensor, Tensor]:
 
 def _plan(given: Spec, dim: int, descending: bool) -> Any:
     n = given.shape[dim]
-    if given.device is not CPU or not RUN < n < _COUNTED:
+    if given.device.type != "cpu" or not RUN < n < _COUNTED:
         return _Merges(given, dim, descending)
-    if n >= 2 * PIECE and given.numel // n <= 8:
+    # which digits there are is asked of the data: not while a function is traced
+    if given.device is CPU and n >= 2 * PIECE and given.numel // n <= 8:
         return _Digits(given, dim, descending)
     return _Rows(given, dim, descending)
 
@@ -100,7 +101,7 @@ class _Merges:
         n = shape[dim]
         inner = numel(shape[dim + 1 :])
         rows = given.numel // n
-        run = RUN if on is CPU else RUN_ON_DEVICE
+        run = RUN if on.type == "cpu" else RUN_ON_DEVICE
         self.levels = 0
         while run << self.levels < n:
             self.levels += 1
@@ -154,8 +155,8 @@ class _Rows:
     """Sorting by digits, each row by one task: for many rows, or short ones."""
 
     def __init__(self, given: Spec, dim: int, descending: bool) -> None:
-        shape = tuple(given.shape)
-        self.order = contiguous_spec(dtypes.int64, shape)
+        shape, on = tuple(given.shape), given.device
+        self.order = contiguous_spec(dtypes.int64, shape, on)
         if not given.numel:
             return
         n = shape[dim]
@@ -163,13 +164,14 @@ class _Rows:
         at_once = min(rows, 16)
         digit = 8 if n < 8192 else 11
         wide = given.itemsize == 8
-        self.counts = contiguous_spec(dtypes.int32, (at_once << digit,))
-        self.keys = contiguous_spec(dtypes.int64, (at_once * 2 * n,))
+        self.counts = contiguous_spec(dtypes.int32, (at_once << digit,), on)
+        self.keys = contiguous_spec(dtypes.int64, (at_once * 2 * n,), on)
         self.wide = wide
         passes = -(-8 * given.itemsize // digit)
         self.call = launch.by_tasks(
             radix.rows(given.dtype.name, descending), at_once,
             (n, numel(shape[dim + 1 :]), rows, at_once, digit, (n - 1).bit_length()),
+            on,
             cost=rows // at_once * passes * (4 * n + (1 << digit)),
         )  # fmt: skip
 

@@ -281,3 +281,16 @@ def test_other_dtypes_are_refused(op, rng):
         args = [laws.made(np.ones(2, dtype)) for _ in laws.roles_of(op)]
         with pytest.raises(TypeError):
             laws.invoke(op, args)
+
+
+def test_in_place_forms_take_the_keywords_of_their_function(device):
+    x = laws.made(np.array([1.0, 2.0, 5.0]))
+    y = laws.made(np.array([1.0, 1.0, 2.0]))
+    assert x.add_(y, alpha=2) is x
+    np.testing.assert_array_equal(laws.numpy_of(x), [3.0, 4.0, 9.0])
+    x.sub_(y, alpha=0.5).div_(2, rounding_mode="floor")
+    np.testing.assert_array_equal(laws.numpy_of(x), [1.0, 1.0, 4.0])
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        x.to(nt.int64).add_(x.to(nt.int64), alpha=1.5)
+    with pytest.raises(TypeError, match="alpha"):
+        x.mul_(2, alpha=3)

@@ -81,7 +81,8 @@ _OF_INDEX = ("size", "below", "step")
 
 
 def locate(indices: int) -> Tasks:
-    """The place that a task's indices name, as an offset; `fault` if there is none."""
+    """The place that a task's indices name, as an offset; 0 and `fault` if there is
+    none."""
 
     def build(s: Lines) -> None:
         inside = _check(s, indices, "i")
@@ -89,7 +90,8 @@ def locate(indices: int) -> Tasks:
         s.add(f"at[i] = {_place(indices)}")
         s.close()
         s.open("else:")
-        s.add("fault[0] = 1")
+        # who does not look at `fault` must find a place all the same
+        s.add("at[i] = 0", "fault[0] = 1")
         s.close()
 
     return Tasks(

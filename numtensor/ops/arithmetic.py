@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import fastcall
+from ..devices import CPU
 from ..dtypes import FLOAT
 from ..elementwise import Elementwise
 from ..errors import DTypeError, message
 from ..tensor import Tensor
+from ..tracing import Number
 from . import m
 from .declare import attach, elementwise
 from .registry import function
@@ -76,12 +78,15 @@ def _divide_by_zero(*args: Any) -> None:
     """Refuse integer division by zero, which hardware would answer with a signal."""
     x, y = args[0], args[1]
     for value in (x, y):
-        if isinstance(value, float) or (
+        if isinstance(value, (float, Number)) or (
             isinstance(value, Tensor) and value.dtype.category == FLOAT
         ):
             return
-    if any(isinstance(v, Tensor) and v.is_cuda for v in (x, y)):
-        return  # looking would stop the device: there, as in PyTorch, nothing is raised
+    for value in (x, y):
+        if isinstance(value, Tensor) and value._spec.device is not CPU:
+            # looking would stop a device: there, as in PyTorch, nothing is raised; and
+            # while a function is traced there is nothing to look at
+            return
     if isinstance(y, Tensor):
         zero = y.numel() > 0 and not bool(function("all")(y))
     else:

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from .. import dtypes, sorted_rows
-from ..devices import CPU
+from ..devices import Twin
 from ..dtypes import FLOAT
 from ..errors import DTypeError, ShapeError, message, mixed_devices
 from ..kernels.by_hand import groups, search
@@ -28,7 +28,7 @@ def _counted(x: Tensor, bins: int, weights: Tensor | None) -> Tensor:
     if not n or not bins:
         return scratch(kind, bins, spec).zero_()
     name = "" if weights is None else kind.name
-    if spec.device is CPU:
+    if spec.device.type == "cpu":
         # a thread counts in bins of its own; where those are many, in one piece
         pieces = min(16, max(1, n // max(PIECE, 8 * bins)))
         size = -(-n // pieces)
@@ -159,6 +159,33 @@ def _limits(
     return (low - more, high + more) if low == high else (low, high)
 
 
+def _even_edges(
+    op: str, x: Tensor, bins: int, low: float, high: float, given: bool, more: float
+) -> Tensor:
+    """Return the edges of bins of one width; see `_limits`."""
+    if not given and x._spec.numel and type(x._spec.device) is Twin:
+        return _edges_without_data(x, bins, more)
+    low, high = _limits(op, x, low, high, given, more)
+    linspace = function("linspace")
+    return linspace(  # type: ignore[no-any-return]
+        low, high, bins + 1, dtype=x.dtype, device=x.device
+    )
+
+
+def _edges_without_data(x: Tensor, bins: int, more: float) -> Tensor:
+    """Return edges between values that nobody knows while a function is traced."""
+    where, arange = function("where"), function("arange")
+    low, high = x.detach().amin(), x.detach().amax()
+    alone = low == high
+    low, high = where(alone, low - more, low), where(alone, high + more, high)
+    # between NaN nothing is found; the kernel would look outside between infinities
+    width = where(high - low < math.inf, high - low, math.nan)
+    parts = arange(bins + 1, dtype=x.dtype, device=x.device) / bins
+    # from both ends, so that the last edge is the largest value
+    near, far = low + width * parts, high - width * (1 - parts)
+    return where(parts < 0.5, near, far)  # type: ignore[no-any-return]
+
+
 def _floats(op: str, x: Tensor) -> None:
     if x.dtype.category != FLOAT:
         raise DTypeError(
@@ -202,10 +229,7 @@ def histc(
     """
     _floats("histc", input)
     _checked_bins("histc", bins)
-    low, high = _limits("torch.histc", input, min, max, min != max, 1.0)
-    edges = function("linspace")(
-        low, high, bins + 1, dtype=input.dtype, device=input.device
-    )
+    edges = _even_edges("torch.histc", input, bins, min, max, min != max, 1.0)
     found = _in_bins(input, edges, None, True).to(input.dtype)
     return found if out is None else stored("histc", out, (found,))[0]
 
@@ -269,11 +293,9 @@ def histogram(
         edges = bins.detach().contiguous().clone()
     else:
         _checked_bins("histogram", bins)
-        low, high = _limits(
-            "torch.histogram", input, *(range or (0.0, 1.0)), range is not None, 0.5
-        )
-        edges = function("linspace")(
-            low, high, bins + 1, dtype=input.dtype, device=input.device
+        ends = range or (0.0, 1.0)
+        edges = _even_edges(
+            "torch.histogram", input, bins, *ends, range is not None, 0.5
         )
     weights = None
     if weight is not None:

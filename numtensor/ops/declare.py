@@ -15,6 +15,7 @@ from ..elementwise import Elementwise
 from ..names import boundary
 from ..reduce import Reduction
 from ..tensor import Tensor
+from ..tracing import Number
 from .pairs import into
 from .registry import ROOMS, Declared, register
 
@@ -118,7 +119,11 @@ def _function(operator: Elementwise) -> Any:
 
 
 def _in_place(operator: Elementwise, name: str, public: Callable[..., Any]) -> Any:
-    def call(self: Tensor, *args: Any) -> Tensor:
+    def call(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        if keywords:  # alpha=, rounding_mode=: whatever the function itself knows
+            found = public(self, *args, **keywords)
+            operator._fit(self._spec, tuple(found.shape), found.dtype)
+            return self.copy_(found)  # type: ignore[no-any-return]
         return operator.in_place(self, *args)
 
     call.__name__ = call.__qualname__ = f"{name}_"
@@ -160,7 +165,7 @@ def _symbols(operator: Elementwise, symbol: str, in_place: bool) -> None:
     general = operator.__call__
 
     def other_operand(x: Any, y: Any) -> Any:
-        if isinstance(y, (Tensor, bool, int, float)) or hasattr(
+        if isinstance(y, (Tensor, bool, int, float, Number)) or hasattr(
             y, "__array_interface__"
         ):
             return general(x, y)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..devices import CPU, find
+from ..devices import find
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
 from .declare import composed
@@ -143,7 +143,7 @@ def _indices(name: str, of: Any, doc: str) -> None:
             if size < 0:
                 do = f"{what} must be non-negative, got {size}."
                 raise ShapeError(message(name, f"{what}={size}", "0 or more", do))
-        on = CPU if device is None else find(device)
+        on = find(device)
         made = tensor_of(np.stack(of(row, offset, col)), on)
         return made if dtype is None else made.to(dtypes.find(dtype))
 

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import Twin, active, tracing
 from ..errors import DimError, DTypeError, message, warn
 from ..memory import empty, from_array
 from ..spec import contiguous_spec
 from ..tensor import Tensor
+from ..transfer import held
 
 _INDICES = ("int64", "int32", "bool")
 #: integers of no dims select, as Python's do; of bytes they are masks
@@ -125,8 +127,10 @@ def _index(item: Any) -> Any:
     if isinstance(item, (bool, np.bool_)):
         return _whether(bool(item))
     if isinstance(item, Tensor):
-        if item._spec.ndim == 0 and item._spec.dtype.name in _SELECTING:
-            return int(item)
+        own = item._spec
+        if own.ndim == 0 and own.dtype.name in _SELECTING:
+            # while a function is traced nobody knows which view that would be
+            return item.long() if type(own.device) is Twin else int(item)
         return checked(item)
     if isinstance(item, (list, tuple, range, np.ndarray)) and not (
         isinstance(item, np.ndarray) and item.ndim == 0
@@ -157,7 +161,14 @@ def _index(item: Any) -> Any:
 
 
 def _whether(value: bool) -> Tensor:
-    return from_array(np.array(value))
+    return _of_array(np.array(value))
+
+
+def _of_array(values: np.ndarray) -> Tensor:
+    """Return an array as an index: on the host, or on the device that is traced for."""
+    if active[0] and tracing.trace is not None:
+        return held(values, tracing.trace.twin)
+    return from_array(np.asarray(values, order="C"))
 
 
 def checked(index: Tensor) -> Tensor:
@@ -194,6 +205,8 @@ def integers(items: list[Any]) -> Tensor | None:
         values = array("q", items)
     except OverflowError:
         return None
+    if active[0] and tracing.trace is not None:
+        return _of_array(np.array(items, np.int64))
     made = empty(contiguous_spec(dtypes.int64, (len(items),)))
     ctypes.memmove(made._pointer, values.buffer_info()[0], 8 * len(items))
     return made
@@ -218,7 +231,7 @@ def _listed(item: Any) -> Tensor:
             found = found.astype(np.int64)
         item = found
     if item.dtype.kind == "b":
-        return from_array(np.ascontiguousarray(item))
+        return _of_array(item)
     if item.dtype.kind not in "iu":
         raise DimError(
             message(
@@ -228,4 +241,4 @@ def _listed(item: Any) -> Tensor:
                 "tensors used as indices must be long, int, byte or bool tensors.",
             )
         )
-    return from_array(np.ascontiguousarray(item, np.int64))
+    return _of_array(np.asarray(item, np.int64))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..devices import CPU
+from ..devices import CPU, Twin
 from ..elementwise import Elementwise
 from ..errors import DTypeError, ShapeError, message, mixed_devices
 from ..layout import broadcast_shapes, numel
@@ -164,6 +164,20 @@ def _met(op: str, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return x.expand(shape), mask.expand(shape)
 
 
+def _scattered(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """Return what `masked_scatter` does, the number of marked elements being unknown.
+
+    With fewer elements than places, the last one is used for the rest.
+    """
+    count = source._spec.numel
+    if not count:
+        return clone(x)
+    numbers = function("cumsum")(mask.reshape(-1), 0).sub(1).clamp(0, count - 1)
+    values = function("index_select")(source.reshape(-1), 0, numbers)
+    found: Tensor = function("where")(mask, values.reshape(mask.shape), x)
+    return found
+
+
 def _masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """In-place form of `masked_scatter`; the mask broadcasts to this tensor."""
     do = "masked_scatter_ only supports boolean masks."
@@ -177,6 +191,9 @@ def _masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         "masked_scatter: expected self and source to have same dtypes but got {own} "
         "and {given}.",
     )
+    if type(self._spec.device) is Twin:
+        self.copy_(_scattered(self, mask, source))
+        return self
     recorded = grad_mode.enabled and (self.requires_grad or source.requires_grad)
     writable("masked_scatter_", self, recorded)
     marked = Marked(mask if mask._spec.contiguous else mask.contiguous())
@@ -241,6 +258,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     x = input
     if isinstance(mask, Tensor):
         x, mask = _met("masked_scatter", input, mask)
+    if type(x._spec.device) is Twin:
+        return _scattered(x, mask, source)
     copy = clone(x, memory_format=contiguous_format)
     return copy.masked_scatter_(mask, source)  # type: ignore[no-any-return]
 
@@ -327,6 +346,11 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
                 )
             )
         return input.new_zeros((*shape, num_classes))  # type: ignore[no-any-return]
+    if type(input._spec.device) is Twin and num_classes > 0:
+        # a class out of range, of which nothing is known yet, leaves its row 0
+        classes = function("arange")(num_classes, device=input._spec.device)
+        found: Tensor = (input.unsqueeze(-1) == classes).to(dtypes.int64)
+        return found
     if int(input.min()) < 0:
         raise _class_error(int(input.min()), "Class values must be non-negative.")
     largest = int(input.max())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import launch, layout
-from ..devices import CPU
+from ..devices import Twin
 from ..dtypes import int32, int64
 from ..errors import DimError, DTypeError, ShapeError, message
 from ..indexing import as_int
@@ -21,6 +21,7 @@ from ..places import CARRIERS
 from ..spec import Spec, contiguous_spec
 from ..tape import FunctionNode, edge, grad_mode
 from ..tensor import Tensor
+from ..transfer import held
 from .copies import clone, contiguous_format
 from .declare import composed
 from .joining import cat
@@ -49,7 +50,7 @@ def _flip_plan(found: Spec, dims: tuple[int, ...]) -> tuple[Spec, Any]:
     out = contiguous_spec(found.dtype, shape, found.device)
     rank = len(shape)
     length, step = 1, 1
-    if found.device is CPU and rank:  # on a GPU, neighbours in a row are threads
+    if found.device.type == "cpu" and rank:  # on a GPU, neighbours in a row are threads
         rank -= 1
         length, step = shape[-1], steps[-1]
     numbers = [first, length, step]
@@ -441,5 +442,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 def tensor_of(array: np.ndarray, device: Any) -> Tensor:
     """Return indices worked out on the host as a tensor on a device."""
+    if type(device) is Twin:
+        return held(array, device)
     made = from_array(np.ascontiguousarray(array))
     return made if device.type == "cpu" else made.to(device)

@@ -2,7 +2,8 @@
 
 Forward and back are one kernel each, which sweeps a row several times while it is in
 cache (`kernels.by_hand.softmax`). A gradient that is differentiated itself is made of
-public operators. Losses over classes are in `nn.functional`.
+public operators; so is everything while a function is traced, where they become such
+kernels together with what is around them. Losses over classes are in `nn.functional`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import launch
-from ..devices import CPU
+from ..devices import CPU, Twin
 from ..dtypes import FLOAT, float64
 from ..dtypes import find as find_dtype
 from ..elementwise import Elementwise
@@ -21,6 +22,7 @@ from ..errors import DTypeError, message
 from ..kernels.by_hand import softmax as kernels
 from ..layout import normalize_dim, normalize_dims, numel
 from ..memory import empty
+from ..modes import no_grad
 from ..spec import Spec, contiguous_spec
 from ..tape import FunctionNode, Node, edge, grad_mode
 from ..tensor import Tensor
@@ -44,7 +46,7 @@ class Rows:
 
     __slots__ = (
         "out", "dim", "n", "inner", "count", "form", "most", "total", "forward",
-        "backward", "alone",
+        "backward", "alone", "traced",
     )  # fmt: skip
 
     out: Spec
@@ -56,6 +58,7 @@ class Rows:
     forward: Any
     backward: Any
     alone: bool  # whether a thread for each row is a good way on this device
+    traced: bool  # whether there are only operators to record
 
     def __init__(self, given: Spec, dim: int) -> None:
         shape = tuple(given.shape)
@@ -67,7 +70,9 @@ class Rows:
         self.out = contiguous_spec(given.dtype, shape, on)
         self.most = contiguous_spec(given.dtype, (self.count,), on)
         self.total = contiguous_spec(float64, (self.count,), on)
+        self.traced = type(on) is Twin and self.count > 0
         self.alone = on is CPU or self.inner > 1 or self.n <= LONGEST_ALONE
+        self.alone = self.alone and not self.traced
         self.form = "rows" if self.inner == 1 else "strided"
         if self.inner >= _FEWEST_COLUMNS and on is CPU:
             self.form = "columns"
@@ -134,13 +139,20 @@ class _AlongRows:
             rows = self.plans[x._spec, dim]
         except KeyError:
             rows = self.plan(x._spec, dim)
-        if not rows.alone:
+        if not rows.alone and not rows.traced:
             return self.plain(x, rows.dim)
+        if rows.traced:
+            with no_grad():
+                result = contiguous(self.plain(x.detach(), rows.dim))
+            return self._recorded(x, result, rows)
         source = x if x._spec.contiguous else contiguous(x.detach())
         result = empty(rows.out)
         call = rows.forward
         if call is not None:
             rows.run(call, result, source)
+        return self._recorded(x, result, rows)
+
+    def _recorded(self, x: Tensor, result: Tensor, rows: Rows) -> Tensor:
         if grad_mode.enabled and x.requires_grad:
             node = _RowNode((edge(x),), (result.detach(),))
             node.op = self
@@ -168,6 +180,8 @@ class _RowNode(Node):
             out = out.detach()
             out._node = self
             out._requires_grad = True
+            return (self.op.rule(grad, out, rows.dim),)
+        if rows.traced:
             return (self.op.rule(grad, out, rows.dim),)
         made = empty(rows.out)
         if rows.count:
@@ -292,10 +306,12 @@ def _logsumexp(x: Tensor, dim: int) -> Tensor:
         rows = _plans[x._spec, dim] = Rows(x._spec, dim)
         if rows.count and rows.alone:
             rows.forward = rows.plan(kernels.logsumexp)
+    if rows.traced:
+        with no_grad():
+            result = _plain_logsumexp(x.detach(), dim)
+        return _with_share(x, dim, result)
     if not rows.alone:
-        most = x.detach().amax(dim, True)
-        most = m.where(m.abs(most) == m.inf, 0.0, most)
-        return most + m.log(m.exp(x - most).sum(dim, True))
+        return _plain_logsumexp(x, dim)
     if not rows.n:
         return x.sum(dim, True) - m.inf  # with a history
     shape = tuple(x.shape)
@@ -305,6 +321,17 @@ def _logsumexp(x: Tensor, dim: int) -> Tensor:
     call = rows.forward
     if call is not None:
         rows.run(call, result, source)
+    return _with_share(x, dim, result)
+
+
+def _plain_logsumexp(x: Tensor, dim: int) -> Tensor:
+    most = x.detach().amax(dim, True)
+    most = m.where(m.abs(most) == m.inf, 0.0, most)
+    return most + m.log(m.exp(x - most).sum(dim, True))
+
+
+def _with_share(x: Tensor, dim: int, result: Tensor) -> Tensor:
+    """Return a result along a dim with its history."""
     if grad_mode.enabled and x.requires_grad:
 
         def back(g: Tensor, x: Tensor, total: Tensor) -> tuple[Tensor]:

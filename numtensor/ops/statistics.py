@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import chosen_rows, dtypes
+from ..devices import Twin
 from ..dtypes import FLOAT
 from ..errors import DTypeError, ShapeError, message, mixed_devices
 from ..layout import normalize_dim
@@ -236,6 +237,8 @@ def _checked_q(op: str, input: Tensor, q: Any, interpolation: str) -> Tensor:
         )
     if q._spec.device is not input._spec.device:
         raise mixed_devices(op, q.device, input.device)
+    if type(q._spec.device) is Twin:
+        return q.clamp(0, 1)  # there is nothing to look at; outside means the ends
     outside = function("logical_not")((q >= 0) & (q <= 1))
     if bool(outside.any().item()):
         raise ShapeError(

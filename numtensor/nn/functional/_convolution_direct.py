@@ -101,6 +101,7 @@ def forward(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
             *about.y[2:], about.y[1], about.y[1] // about.groups, about.w[1], blocks,
             parts, x_n, x_c, sd * x_d, sh * x_h, *places,
         ),
+        made.device,
         cost=max(1, min(about.y[4], texts.ROW) * about.w[1] * len(taps) * block // 8),
     )  # fmt: skip
     image = math.prod(about.y[1:]) * size
@@ -115,9 +116,10 @@ def forward(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
             (
                 *about.x[2:], channels, *seen[:2], wide, *about.padding, sw, *strides,
             ),
+            made.device,
             cost=x_h,
         )  # fmt: skip
-        padded = contiguous_spec(made.dtype, (images * x_n,))
+        padded = contiguous_spec(made.dtype, (images * x_n,), made.device)
         step = strides[0] * size
 
     def run(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
@@ -148,12 +150,13 @@ def forward(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
 
 def back(about: Problem, other: Problem, made: Spec, y: Spec) -> Run:
     run_forward = forward(other, made, y, False)
-    weights = contiguous_spec(made.dtype, other.shapes["w"])
+    weights = contiguous_spec(made.dtype, other.shapes["w"], made.device)
     own = about.y[1] // about.groups
     turn = launch.by_tasks(
         texts.flipped(made.dtype.name),
         weights.numel,
         (about.w[1], own, about.taps),
+        made.device,
     )
 
     def run(y: Tensor, w: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ import math
 from collections.abc import Callable
 
 from ... import launch
-from ...devices import CPU
 from ...kernels.by_hand import conv as texts
 from ...layout import contiguous_strides
 from ...memory import empty, result_of
@@ -45,7 +44,7 @@ def choose(kind: str, about: Problem, a: Spec, b: Spec, bias: bool) -> Run:
     made = contiguous_spec(a.dtype, about.shapes[result], a.device)
     if not made.numel:
         return lambda *operands: empty(made)
-    plain = a.device is not CPU or not a.dtype.is_floating_point
+    plain = a.device.type != "cpu" or not a.dtype.is_floating_point
     if plain or not a.numel or not b.numel:
         if kind == "forward":
             return _forward_by_points(about, made, a, bias)
@@ -66,7 +65,7 @@ def _cost(about: Problem) -> int:
 
 
 def _forward_by_points(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
-    rows = made.numel if made.device is not CPU else made.numel // about.y[4]
+    rows = made.numel if made.device.type != "cpu" else made.numel // about.y[4]
     call = launch.by_tasks(
         texts.forward(made.dtype.name, bias),
         rows,
@@ -88,7 +87,7 @@ def _forward_by_points(about: Problem, made: Spec, x: Spec, bias: bool) -> Run:
 
 
 def _input_by_points(about: Problem, made: Spec, y: Spec) -> Run:
-    rows = made.numel if made.device is not CPU else made.numel // about.x[4]
+    rows = made.numel if made.device.type != "cpu" else made.numel // about.x[4]
     call = launch.by_tasks(
         texts.input_grad(made.dtype.name),
         rows,
@@ -108,7 +107,7 @@ def _input_by_points(about: Problem, made: Spec, y: Spec) -> Run:
 def _weight_by_points(about: Problem, made: Spec, x: Spec, y: Spec) -> Run:
     images = about.x[0]
     chunks = 1
-    if made.device is not CPU:
+    if made.device.type != "cpu":
         chunks = max(1, min(images, GPU_TASKS // made.numel))
     each = max(1, -(-images // chunks))
     chunks = max(1, -(-images // each))
@@ -138,6 +137,7 @@ def _adding_bias(about: Problem, made: Spec) -> Callable[[Tensor, Tensor], None]
         texts.add_bias(made.dtype.name),
         about.y[0] * about.y[1],
         (about.y[1], about.length),
+        made.device,
         cost=about.length,
     )
 
@@ -178,7 +178,7 @@ class _Columns:
         if joined:
             shape = (self.rows, self.images, length)
             self.to = (length, self.images * length)
-        self.made = contiguous_spec(made.dtype, shape)
+        self.made = contiguous_spec(made.dtype, shape, made.device)
 
     def laid_out(self, about: Problem, x: Spec) -> Callable[..., None]:
         """Return fill(columns, x, first, images)."""
@@ -187,6 +187,7 @@ class _Columns:
             texts.columns(x.dtype.name, movement(about, strides)),
             about.x[1] * self.images,
             (*about.numbers, about.x[1], *self.to, *strides),
+            x.device,
             cost=about.length * about.taps,
         )
         step = strides[0] * x.itemsize
@@ -206,6 +207,7 @@ class _Columns:
             texts.add_columns(x.dtype.name, windows),
             tasks * self.images,
             (*about.numbers, about.x[1], *self.to, 1),
+            x.device,
             cost=image // tasks * about.taps,
         )
 
@@ -341,7 +343,9 @@ def _weight_joined(about: Problem, made: Spec, x: Spec) -> Run:
     width = columns.to[1]
     laid = (0, known.depth * width, width, 1)
     turn = _turning(known, made)
-    part = contiguous_spec(made.dtype, (known.groups, known.depth, known.own))
+    part = contiguous_spec(
+        made.dtype, (known.groups, known.depth, known.own), made.device
+    )
 
     def planned(images: int) -> Product:
         places = images * known.length
@@ -381,7 +385,12 @@ def _weight_by_images(about: Problem, made: Spec, x: Spec) -> Run:
         return _products(made, images, known.groups, sizes, known.x, y)
 
     steps = [
-        (first, images, multiply, contiguous_spec(made.dtype, (images, *shape)))
+        (
+            first,
+            images,
+            multiply,
+            contiguous_spec(made.dtype, (images, *shape), made.device),
+        )
         for first, images, multiply in _steps(about.y[0], most, planned)
     ]
     image_x, image_y = known.x[0] * made.itemsize, known.y[0] * made.itemsize
@@ -414,6 +423,7 @@ def _turning(known: _Matrices, made: Spec) -> Callable[[Tensor], Tensor]:
         made.dtype,
         (known.groups, known.own, known.depth),
         (known.own * known.depth, 1, known.own),
+        made.device,
     )
 
     def turn(sums: Tensor) -> Tensor:
@@ -427,6 +437,7 @@ def _side_by_side(about: Problem, y: Tensor, first: int, images: int) -> Tensor:
     """Return some images as a matrix (channel, image and place)."""
     strides = about.strides(y._spec)
     shape = (about.y[1], images, *about.y[2:])
-    place = spec(y.dtype, shape, (strides[1], strides[0], *strides[2:]))
+    steps = (strides[1], strides[0], *strides[2:])
+    place = spec(y.dtype, shape, steps, y._spec.device)
     start = y._pointer + first * strides[0] * place.itemsize
     return result_of(y._storage, start, place).contiguous()

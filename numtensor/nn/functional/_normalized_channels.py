@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ... import launch
-from ...devices import CPU
+from ...devices import Twin
 from ...dtypes import float64
 from ...elementwise import Elementwise
 from ...kernels.by_hand import normalization as kernels
@@ -59,6 +59,7 @@ class _Channels:
 
     __slots__ = (
         "rows", "channels", "n", "count", "like", "each", "wide", "calls", "alone",
+        "traced",
     )  # fmt: skip
 
     def __init__(self, given: Spec) -> None:
@@ -69,7 +70,9 @@ class _Channels:
         self.like = contiguous_spec(given.dtype, shape, given.device)
         self.each = contiguous_spec(given.dtype, (self.channels,), given.device)
         self.wide = contiguous_spec(float64, (self.channels,), given.device)
-        self.alone = given.device is CPU or self.count <= LONGEST_ALONE
+        self.traced = type(given.device) is Twin
+        self.alone = given.device.type == "cpu" or self.count <= LONGEST_ALONE
+        self.alone = self.alone or self.traced
         self.calls: dict[Any, Any] = {}
 
     def call(self, text: Callable[..., Any], *variant: bool) -> Any:
@@ -129,6 +132,11 @@ def normalize_batch(
             move(average, middle, momentum)
             move(spread, now * (plan.count / max(1, plan.count - 1)), momentum)
         return _batch_rule(x, weight, bias, eps)
+    if plan.traced:
+        made, of_channels = _recorded_channels(
+            plan, x, average, spread, weight, bias, momentum, eps
+        )
+        return _with_history(made, x, weight, bias, plan, eps, of_channels)
     source = x if x._spec.contiguous else contiguous(x.detach())
     running = [t for t in (average, spread) if t is not None]
     held = running
@@ -151,12 +159,48 @@ def normalize_batch(
         else:
             with no_grad():
                 t.copy_(h)
+    return _with_history(result, x, weight, bias, plan, eps, (middle, scale))
+
+
+@no_grad()
+def _recorded_channels(
+    plan: _Channels,
+    x: Tensor,
+    average: Tensor | None,
+    spread: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return normalised channels, and mean and 1 / deviation of each, of operators that
+    are fused where a function is traced."""
+    dims = [0, *range(2, x.ndim)]
+    middle = x.detach().mean(dims, True)
+    gap = x.detach() - middle
+    now = (gap * gap).mean(dims, True)
+    scale = (now + eps).rsqrt()
+    found = contiguous(scaled(gap * scale, weight, bias))
+    move(average, middle, momentum)
+    move(spread, now * (plan.count / max(1, plan.count - 1)), momentum)
+    return found, (middle, scale)
+
+
+def _with_history(
+    result: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    plan: _Channels,
+    eps: float,
+    found: tuple[Tensor, Tensor],
+) -> Tensor:
     if grad_mode.enabled and any(
         t is not None and t.requires_grad for t in (x, weight, bias)
     ):
         edges = tuple(None if t is None else edge(t) for t in (x, weight, bias))
         node = _ChannelsNode(edges, (x,) if weight is None else (x, weight))
-        node.plan, node.eps, node.found = plan, eps, (middle, scale)
+        node.plan, node.eps, node.found = plan, eps, found
         result._node = node
         result._requires_grad = True
     return result
@@ -186,6 +230,9 @@ class _ChannelsNode(Node):
         if grad_mode.enabled:
             return self._rule(grad, x, weight)
         plan = self.plan
+        if plan.traced:
+            middle, scale = self.found
+            return self._of_unit(grad, x, weight, (x.detach() - middle) * scale, scale)
         g = contiguous(grad)
         source = x if x._spec.contiguous else contiguous(x.detach())
         made, gw, gb = empty(plan.like), empty(plan.each), empty(plan.each)
@@ -201,10 +248,15 @@ class _ChannelsNode(Node):
         self, grad: Tensor, x: Tensor, weight: Tensor | None
     ) -> Sequence[Tensor | None]:
         """Return the gradients, made of public operators."""
-        dims = [0, *range(2, x.ndim)]
         spread, middle = _statistics(x)
         scale = (spread + self.eps).rsqrt()
-        unit = (x - middle) * scale
+        return self._of_unit(grad, x, weight, (x - middle) * scale, scale)
+
+    def _of_unit(
+        self, grad: Tensor, x: Tensor, weight: Tensor | None, unit: Tensor,
+        scale: Tensor,
+    ) -> Sequence[Tensor | None]:  # fmt: skip
+        dims = [0, *range(2, x.ndim)]
         h = grad if weight is None else grad * per_channel(x, weight)
         gx = h - h.mean(dims, True) - unit * (h * unit).mean(dims, True)
         found: list[Tensor | None] = [gx * scale, None, None]

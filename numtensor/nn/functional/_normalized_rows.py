@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ... import launch
-from ...devices import CPU
+from ...devices import Twin
 from ...kernels.by_hand import normalization as kernels
-from ...memory import empty
+from ...memory import empty, result_of
+from ...modes import no_grad
 from ...ops.copies import contiguous
 from ...ops.reductions import sum as sum_of
 from ...ops.softmax import LONGEST_ALONE
@@ -31,16 +32,21 @@ _BLOCKS = 16
 class _Rows:
     """How a tensor is cut into rows of n, and the kernels over them."""
 
-    __slots__ = ("n", "count", "like", "each", "alone", "calls", "blocks", "sums")
+    __slots__ = (
+        "n", "count", "like", "each", "alone", "calls", "blocks", "sums", "traced",
+    )  # fmt: skip
 
     def __init__(self, given: Spec, n: int) -> None:
         self.n = n
         self.count = given.numel // n if n else 0
         self.like = contiguous_spec(given.dtype, tuple(given.shape), given.device)
         self.each = contiguous_spec(given.dtype, (self.count,), given.device)
-        self.alone = given.device is CPU or n <= LONGEST_ALONE
+        self.alone = given.device.type == "cpu" or n <= LONGEST_ALONE
+        self.alone = self.alone or type(given.device) is Twin
+        self.traced = type(given.device) is Twin
         self.calls: dict[Any, Any] = {}
-        self.blocks = min(_BLOCKS, self.count) if given.device is CPU else self.count
+        on_cpu = given.device.type == "cpu"
+        self.blocks = min(_BLOCKS, self.count) if on_cpu else self.count
         self.sums = contiguous_spec(given.dtype, (self.blocks, n), given.device)
 
     def forward(self, center: bool, weight: bool, bias: bool) -> Any:
@@ -110,6 +116,9 @@ def normalize_rows(
         if bias is not None:
             found = found + reshape(bias, (n,))
         return reshape(found, tuple(x.shape))
+    if rows.traced:
+        made, found_rows = _recorded_rows(x, n, weight, bias, eps, center)
+        return _with_history(made, x, weight, bias, rows, eps, center, found_rows, name)
     source = x if x._spec.contiguous else contiguous(x.detach())
     result, middle, scale = empty(rows.like), empty(rows.each), empty(rows.each)
     w = None if weight is None else contiguous(weight)
@@ -120,13 +129,49 @@ def normalize_rows(
         call.kernel, call.n, result._pointer, middle._pointer, scale._pointer,
         source._pointer, *more, call.table, eps,
     )  # fmt: skip
+    return _with_history(
+        result, x, weight, bias, rows, eps, center, (middle, scale), name
+    )
+
+
+@no_grad()
+def _recorded_rows(
+    x: Tensor, n: int, weight: Any, bias: Any, eps: float, center: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return normalised rows, and mean and 1 / deviation of each, of operators that
+    are fused where a function is traced."""
+    rows = reshape(x.detach(), (-1, n))
+    middle = rows.mean(1, True) if center else rows.new_zeros(())
+    gap = rows - middle if center else rows
+    scale = ((gap * gap).mean(1, True) + eps).rsqrt()
+    found = gap * scale
+    if weight is not None:
+        found = found * reshape(weight.detach(), (n,))
+    if bias is not None:
+        found = found + reshape(bias.detach(), (n,))
+    made = contiguous(reshape(found, tuple(x.shape)))
+    # no view of what nobody else has: it gets a history of its own
+    return result_of(made._storage, made._pointer, made._spec), (middle, scale)
+
+
+def _with_history(
+    result: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    rows: _Rows,
+    eps: float,
+    center: bool,
+    found: tuple[Tensor, Tensor],
+    name: str,
+) -> Tensor:
     if grad_mode.enabled and any(
         t is not None and t.requires_grad for t in (x, weight, bias)
     ):
         edges = tuple(None if t is None else edge(t) for t in (x, weight, bias))
         node = _RowsNode(edges, (x,) if weight is None else (x, weight))
         node.rows, node.eps, node.center = rows, eps, center
-        node.found = middle, scale
+        node.found = found
         node.shapes = tuple(
             None if t is None else tuple(t.shape) for t in (weight, bias)
         )
@@ -157,6 +202,8 @@ class _RowsNode(Node):
         if grad_mode.enabled:
             return self._rule(grad, x, weight)
         rows = self.rows
+        if rows.traced:
+            return self._back_of_recorded(grad, x, weight)
         sums = self.edges[1] is not None or self.edges[2] is not None
         call = rows.backward(self.center, weight is not None, sums)
         g = contiguous(grad)
@@ -176,8 +223,22 @@ class _RowsNode(Node):
         self, grad: Tensor, x: Tensor, weight: Tensor | None
     ) -> Sequence[Tensor | None]:
         """Return the gradients, made of public operators."""
+        unit, scale = _plain_rows(x, self.rows.n, weight, None, self.eps, self.center)
+        return self._of_unit(grad, x, weight, unit, scale)
+
+    def _back_of_recorded(
+        self, grad: Tensor, x: Tensor, weight: Tensor | None
+    ) -> Sequence[Tensor | None]:
+        middle, scale = self.found
+        rows = reshape(x.detach(), (-1, self.rows.n))
+        unit = (rows - middle if self.center else rows) * scale
+        return self._of_unit(grad, x, weight, unit, scale)
+
+    def _of_unit(
+        self, grad: Tensor, x: Tensor, weight: Tensor | None, unit: Tensor,
+        scale: Tensor,
+    ) -> Sequence[Tensor | None]:  # fmt: skip
         n = self.rows.n
-        unit, scale = _plain_rows(x, n, weight, None, self.eps, self.center)
         g = reshape(grad, (-1, n))
         h = g if weight is None else g * reshape(weight, (n,))
         gx = h - unit * (h * unit).mean(1, True)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import dtypes, launch
-from ...devices import CPU
 from ...kernels.by_hand import pool as texts
 from ...memory import empty
 from ...spec import Spec, contiguous_spec
@@ -44,7 +43,7 @@ def _cost(about: Problem, adaptive: bool) -> int:
 
 def _rows(made: Spec, about: Problem) -> int:
     """Return the tasks that make results of one spec: elements, or rows of them."""
-    return made.numel if made.device is not CPU else made.numel // about.y[4]
+    return made.numel if made.device.type != "cpu" else made.numel // about.y[4]
 
 
 def largest(
@@ -129,7 +128,7 @@ def put(about: Problem, y: Tensor, where: Tensor, adaptive: bool) -> Tensor:
             ("put", found, adaptive),
             lambda: launch.by_tasks(
                 texts.put(y.dtype.name, adaptive),
-                made.numel if made.device is not CPU else about.x[0] * about.x[1],
+                made.numel if made.device.type != "cpu" else about.x[0] * about.x[1],
                 (*about.numbers, about.x[1], *about.strides(found)),
                 made.device,
                 cost=math.prod(about.x[2:]) + 4 * about.length,
@@ -200,7 +199,7 @@ def spread(about: Problem, y: Tensor, way: Way) -> Tensor:
             ("spread", found, way),
             lambda: launch.by_tasks(
                 texts.spread(y.dtype.name, count, adaptive),
-                made.numel if made.device is not CPU else about.x[0] * about.x[1],
+                made.numel if made.device.type != "cpu" else about.x[0] * about.x[1],
                 (*about.numbers, about.x[1], divisor, *about.strides(found)),
                 made.device,
                 cost=math.prod(about.x[2:]) + _cost(about, adaptive) * about.length,

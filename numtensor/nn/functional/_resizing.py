@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from ... import launch
-from ...creation import from_numpy
-from ...devices import CPU, device
+from ...devices import Twin, device
 from ...kernels.by_hand import resize as texts
 from ...memory import empty
 from ...spec import contiguous_spec
 from ...tape import FunctionNode, edge, grad_mode, no_grad
 from ...tensor import Tensor
+from ...transfer import held
 from ._convolution_problem import whole
 
 
@@ -63,8 +63,9 @@ class Matrix:
                 self.weight.astype(dtype),
             )
             with no_grad():
-                found = tuple(from_numpy(a).to(on) for a in arrays)
-            self._tensors[dtype, on] = found
+                found = tuple(held(a, on) for a in arrays)
+            if type(on) is not Twin:  # what is traced is one trace's
+                self._tensors[dtype, on] = found
         return found
 
 
@@ -98,7 +99,7 @@ def resized(x: Tensor, dim: int, matrix: Matrix) -> Tensor:
             each = max(1, len(matrix.index) // matrix.rows)
             call = launch.by_tasks(
                 texts.resize(x.dtype.name, last, matrix.picks),
-                made.numel if found.device is not CPU else tasks,
+                made.numel if found.device.type != "cpu" else tasks,
                 (matrix.columns, matrix.rows, inner),
                 found.device,
                 cost=2 * each * (matrix.rows if last else inner),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ... import dtypes, launch
-from ...devices import CPU
+from ...devices import CPU, Twin
 from ...errors import (
     AutogradError,
     DimError,
@@ -23,7 +23,7 @@ from ...errors import (
 )
 from ...kernels.by_hand import cross_entropy as kernels
 from ...layout import numel
-from ...memory import empty
+from ...memory import empty, result_of
 from ...ops import m
 from ...ops.arithmetic import mul
 from ...ops.copies import contiguous
@@ -35,6 +35,7 @@ from ...places import HOST
 from ...spec import Spec, contiguous_spec
 from ...tape import _FREED, Node, edge, grad_mode
 from ...tensor import Tensor
+from . import _classes_traced
 from .pointwise import (
     REDUCTIONS,
     declared,
@@ -54,10 +55,12 @@ class _Plan:
         "op", "dim", "n", "inner", "count", "ignore", "reduction", "weighted",
         "smoothing", "dtype", "on", "given", "losses", "result", "number", "check",
         "weights", "forward", "both", "one", "back", "composed",
+        "traced",
     )  # fmt: skip
 
     check: Any
     weights: Any
+    one: Any
     forward: Any  # the kernel of losses, `both` that of losses and their gradient
     both: Any
     back: Any
@@ -101,12 +104,15 @@ class _Plan:
         self.losses = contiguous_spec(kind, tuple(target.shape), on)
         self.number = contiguous_spec(kind, (), on)
         self.result = self.losses if reduction == "none" else self.number
-        self.one = function("ones")((), dtype=kind, device=on)
+        self.traced = type(on) is Twin
+        self.one = 1.0 if self.traced else function("ones")((), dtype=kind, device=on)
         # a thread would walk a long row alone
         long = on is not CPU and self.inner == 1 and self.n > LONGEST_ALONE
-        self.composed = long and op == "cross_entropy" and not smoothing
+        self.composed = (
+            long and not self.traced and op == "cross_entropy" and not smoothing
+        )
         self.check = self.weights = self.forward = self.both = self.back = None
-        if not self.count:
+        if not self.count or self.traced:
             return
         if on is CPU:
             self.check = launch.by_tasks(
@@ -269,7 +275,13 @@ def _loss(
         if weight._requires_grad and grad_mode.enabled:
             raise _no_gradient(op)
         weights = contiguous(weight)
-    if plan.count:
+    share: Any
+    if plan.count and plan.traced:
+        found, share = _classes_traced.loss(plan, x, classes, weights)
+        # no view: it gets a history of its own
+        result = result_of(found._storage, found._pointer, found._spec)
+        slopes = None
+    elif plan.count:
         result, share, slopes = _run(plan, source, classes, weights, recorded)
     else:
         result, share, slopes = empty(plan.result), plan.one, None
@@ -319,7 +331,7 @@ class _ClassNode(Node):
     __slots__ = ("plan", "share", "slopes")
 
     plan: _Plan
-    share: Tensor
+    share: Any  # what the losses were divided by, or all that a traced loss kept
     slopes: Tensor | None  # the gradient at a cotangent of 1, until somebody gets it
 
     def name(self) -> str:
@@ -334,7 +346,14 @@ class _ClassNode(Node):
         plan = self.plan
         if grad_mode.enabled or not plan.count:
             x, *rest = self.check_saved()
-            return (_rule(plan, grad, x, self.share, *rest),)
+            share = self.share.share if plan.traced and plan.count else self.share
+            return (_rule(plan, grad, x, share, *rest),)
+        if plan.traced:
+            x, classes, *rest = self.check_saved()
+            weights = rest[0] if rest else None
+            return (
+                _classes_traced.gradient(plan, grad, x, self.share, classes, weights),
+            )
         slopes = self.slopes
         if slopes is None or self.saved is _FREED:
             x, *rest = self.check_saved()
@@ -384,7 +403,7 @@ def _rule(
     plan: _Plan,
     g: Tensor,
     x: Tensor,
-    share: Tensor,
+    share: Any,
     classes: Tensor,
     weights: Tensor | None = None,
 ) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...devices import Twin
 from ...errors import ShapeError, message, warn
 from ...ops import m
 from ...ops.exponential import sigmoid
@@ -14,6 +15,14 @@ from ...ops.reductions import any as any_of
 from ...ops.views import unsqueeze
 from ...tensor import Tensor
 from .pointwise import Pointwise, declared, named_reduction, names_of_each, two
+
+
+def _negative(var: Any) -> bool:
+    """Whether a variance is negative; nobody knows while a function is traced."""
+    if not isinstance(var, Tensor):
+        return bool(var < 0)
+    return type(var._spec.device) is not Twin and bool(any_of(var < 0))
+
 
 _kl = Pointwise(
     "kl_div",
@@ -188,7 +197,7 @@ def gaussian_nll_loss(
     variance of the target probability distribution. Raises: ShapeError.
     """
     op, size = "gaussian_nll_loss", tuple(input.shape)
-    if any_of(var < 0) if isinstance(var, Tensor) else var < 0:
+    if _negative(var):
         fault = "var has negative entry/entries."
         raise ShapeError(message(op, "a negative var", ">= 0", fault))
     if not isinstance(var, Tensor):

@@ -10,7 +10,6 @@ import math
 from typing import Any
 
 from ... import launch
-from ...devices import CPU
 from ...errors import ShapeError, message
 from ...kernels.by_hand import conv as texts
 from ...layout import contiguous_strides
@@ -69,7 +68,7 @@ def _planned(about: Problem, given: Spec, out: bool) -> tuple[Spec, Any]:
         strides = about.strides(given)
         call = launch.by_tasks(
             texts.columns(kind.name, movement(about, strides)),
-            made.numel if on is not CPU else about.x[0] * about.x[1],
+            made.numel if on.type != "cpu" else about.x[0] * about.x[1],
             (*about.numbers, about.x[1], rows * places, places, *strides),
             on,
             cost=places * about.taps,
@@ -82,7 +81,7 @@ def _planned(about: Problem, given: Spec, out: bool) -> tuple[Spec, Any]:
     windows = movement(about, contiguous_strides(about.x), plane=False)
     call = launch.by_tasks(
         texts.add_columns(kind.name, windows),
-        made.numel if on is not CPU else made.numel // about.x[4],
+        made.numel if on.type != "cpu" else made.numel // about.x[4],
         (*about.numbers, about.x[1], *strides),
         on,
         cost=about.x[4] * about.taps,

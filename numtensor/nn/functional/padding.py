@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...creation import from_numpy
 from ...errors import ShapeError, message
 from ...indexing import as_int
 from ...memory import empty, view
 from ...ops.copies import copy_, fill_
 from ...ops.declare import composed
+from ...ops.rearranging import tensor_of
 from ...ops.registry import function
 from ...spec import contiguous_spec
 from ...tape import FunctionNode, edge, grad_mode, no_grad
@@ -105,7 +105,7 @@ def pad(
     result = input
     for (dim, found), sides in zip(picked, around, strict=True):
         if sides != (0, 0):
-            index = from_numpy(found).to(input.device)
+            index = tensor_of(found, input.device)
             result = function("index_select")(result, dim, index)
     return result.clone() if result is input else result
 
