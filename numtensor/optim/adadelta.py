@@ -7,6 +7,7 @@ from typing import Any
 from ..ops import m
 from ..tensor import Tensor
 from .checks import check_lr, check_positive, invalid
+from .optimizer import real
 from .ruled import Plan, Ruled
 from .rules import Rule
 
@@ -88,7 +89,7 @@ class Adadelta(Ruled):
         super().__init__(params, defaults)
 
     def _plan(self, group: dict[str, Any]) -> Plan:
-        rho, decay = group["rho"], float(group["weight_decay"])
+        rho, decay = group["rho"], real(group["weight_decay"])
         rule = _rule(decay != 0, bool(group["maximize"]))
-        lr, eps = float(group["lr"]), float(group["eps"])
-        return Plan(rule, rule.written[1:], (lr, float(rho), 1 - rho, eps, decay))
+        lr, eps = real(group["lr"]), real(group["eps"])
+        return Plan(rule, rule.written[1:], (lr, real(rho), 1 - rho, eps, decay))

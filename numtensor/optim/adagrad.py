@@ -8,6 +8,7 @@ from ..modes import no_grad
 from ..ops import m
 from ..tensor import Tensor
 from .checks import check_flags, check_lr, check_positive
+from .optimizer import real
 from .ruled import Plan, Ruled, zeros_like
 from .rules import Rule
 
@@ -91,10 +92,10 @@ class Adagrad(Ruled):
                 total.fill_(value)
 
     def _plan(self, group: dict[str, Any]) -> Plan:
-        lr, rate = float(group["lr"]), group["lr_decay"]
-        decay = float(group["weight_decay"])
+        lr, rate = real(group["lr"]), group["lr_decay"]
+        decay = real(group["weight_decay"])
         rule = _rule(decay != 0, bool(group["maximize"]))
-        rest = (decay, float(group["eps"]))
+        rest = (decay, real(group["eps"]))
         return Plan(
             rule, ("sum",), by_step=lambda step: (lr / (1 + (step - 1) * rate), *rest)
         )

@@ -8,18 +8,18 @@ from ..errors import message
 from ..ops import m
 from ..tensor import Tensor
 from .checks import check_betas, check_flags, check_lr, check_positive
-from .optimizer import number
+from .optimizer import number, real
 from .ruled import Plan, Ruled
 from .rules import Rule
 
 
 def decay_of(group: dict[str, Any]) -> tuple[str, float]:
     """Return how weights decay, "", "coupled" or "decoupled", and the number for it."""
-    decay = float(group["weight_decay"])
+    decay = real(group["weight_decay"])
     if decay == 0:
         return "", 0.0
     if group["decoupled_weight_decay"]:
-        return "decoupled", 1 - float(group["lr"]) * decay
+        return "decoupled", 1 - real(group["lr"]) * decay
     return "coupled", decay
 
 
@@ -180,10 +180,10 @@ class Adam(Ruled):
 
     def _plan(self, group: dict[str, Any]) -> Plan:
         beta1, beta2 = map(number, group["betas"])
-        lr, eps = float(group["lr"]), float(group["eps"])
+        lr, eps = real(group["lr"]), real(group["eps"])
         how, weight = decay_of(group)
         rule = _rule(how, bool(group["amsgrad"]), bool(group["maximize"]))
-        means = (1 - beta1, float(beta2), 1 - beta2)
+        means = (1 - beta1, real(beta2), 1 - beta2)
 
         def by_step(step: float) -> tuple[float, ...]:
             size = lr / (1 - beta1**step)

@@ -7,6 +7,7 @@ from typing import Any
 from ..ops import m
 from ..tensor import Tensor
 from .adam import check_adam
+from .optimizer import real
 from .ruled import Plan, Ruled
 from .rules import Rule
 
@@ -82,9 +83,9 @@ class Adamax(Ruled):
 
     def _plan(self, group: dict[str, Any]) -> Plan:
         beta1, beta2 = group["betas"]
-        lr, decay = float(group["lr"]), float(group["weight_decay"])
+        lr, decay = real(group["lr"]), real(group["weight_decay"])
         rule = _rule(decay != 0, bool(group["maximize"]))
-        rest = (decay, 1 - beta1, float(beta2), float(group["eps"]))
+        rest = (decay, 1 - beta1, real(beta2), real(group["eps"]))
         return Plan(
             rule,
             rule.written[1:],

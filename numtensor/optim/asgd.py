@@ -7,9 +7,10 @@ from typing import Any
 from ..modes import no_grad
 from ..ops import m
 from ..tensor import Tensor
+from . import recorded
 from .checks import check_lr, check_positive
-from .optimizer import number
-from .ruled import Plan, Ruled, counter
+from .optimizer import number, real
+from .ruled import Plan, Ruled, counter, place_of
 from .rules import Rule
 
 
@@ -86,8 +87,8 @@ class ASGD(Ruled):
 
     def _begin(self, group: dict[str, Any], p: Tensor, own: dict[str, Any]) -> None:
         super()._begin(group, p, own)
-        own["eta"] = counter(number(group["lr"]))
-        own["mu"] = counter(1.0)
+        own["eta"] = counter(number(group["lr"]), place_of(p))
+        own["mu"] = counter(1.0, place_of(p))
 
     def _plan(self, group: dict[str, Any]) -> Plan:
         return Plan(_rule(group["weight_decay"] != 0, bool(group["maximize"])), ("ax",))
@@ -96,9 +97,15 @@ class ASGD(Ruled):
         self, group: dict[str, Any], own: dict[str, Any], step: float
     ) -> tuple[float, ...]:
         lr, lambd = number(group["lr"]), group["lambd"]
+        decay = real(group["weight_decay"])
+        if isinstance(step, Tensor):
+            eta, mu = recorded.wide(own["eta"]), recorded.wide(own["mu"])
+            own["eta"].copy_(lr / (1 + lambd * lr * step) ** group["alpha"])
+            own["mu"].copy_(1 / (step - group["t0"]).clamp(min=1.0))
+            return eta, 1 - lambd * eta, mu, decay
         # those that the step before has left, rounded to what the state holds
         eta, mu = own["eta"].item(), own["mu"].item()
         with no_grad():
             own["eta"].fill_(lr / (1 + lambd * lr * step) ** group["alpha"])
             own["mu"].fill_(1 / max(1, step - group["t0"]))
-        return eta, 1 - lambd * eta, mu, float(group["weight_decay"])
+        return eta, 1 - lambd * eta, mu, decay

@@ -7,9 +7,11 @@ from typing import Any
 from ..modes import no_grad
 from ..ops import m
 from ..tensor import Tensor
+from . import recorded
 from .adam import check_adam, decay_of, decayed
 from .checks import check_positive
-from .ruled import Plan, Ruled, counter
+from .optimizer import real
+from .ruled import Plan, Ruled, counter, place_of
 from .rules import Rule
 
 
@@ -106,7 +108,7 @@ class NAdam(Ruled):
 
     def _begin(self, group: dict[str, Any], p: Tensor, own: dict[str, Any]) -> None:
         super()._begin(group, p, own)
-        own["mu_product"] = counter(1.0)
+        own["mu_product"] = counter(1.0, place_of(p))
 
     def _plan(self, group: dict[str, Any]) -> Plan:
         rule = _rule(decay_of(group)[0], bool(group["maximize"]))
@@ -116,21 +118,21 @@ class NAdam(Ruled):
         self, group: dict[str, Any], own: dict[str, Any], step: float
     ) -> tuple[float, ...]:
         beta1, beta2 = group["betas"]
-        lr = float(group["lr"])
+        lr = real(group["lr"])
         rate = group["momentum_decay"]
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (step * rate))
         ahead = beta1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * rate))
         held = own["mu_product"]
         with no_grad():
             held.mul_(mu)  # rounded to what the state holds
-        product = held.item()
+        product = recorded.wide(held) if isinstance(step, Tensor) else held.item()
         return (
             -lr * (1.0 - mu) / (1.0 - product),
             -lr * ahead / (1.0 - product * ahead),
             decay_of(group)[1],
             1 - beta1,
-            float(beta2),
+            real(beta2),
             1 - beta2,
             1 - beta2**step,
-            float(group["eps"]),
+            real(group["eps"]),
         )

@@ -20,6 +20,7 @@ from ..errors import AutogradError, message
 from ..modes import no_grad
 from ..tape import RemovableHandle
 from ..tensor import Tensor
+from ..tracing import Number
 
 StateDict = dict[str, Any]
 
@@ -56,6 +57,15 @@ def counter_dtype() -> dtype:
 def number(value: Any) -> Any:
     """Return a hyperparameter as a Python number, of a tensor its only element."""
     return value.item() if isinstance(value, Tensor) else value
+
+
+def real(value: Any) -> Any:
+    """Return a hyperparameter as a float, if it is one already or a plain number.
+
+    Numbers that differ from call to call of a traced function stay what they are, and
+    so do tensors.
+    """
+    return value if isinstance(value, (Tensor, Number)) else float(value)
 
 
 def hooked(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,6 +204,9 @@ class Optimizer:
         raise NotImplementedError
 
     step.hooked = True  # type: ignore[attr-defined]
+
+    def prepare(self) -> None:
+        """Make the state that a first step would make; optimisers of the package do."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or make them 0.

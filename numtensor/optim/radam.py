@@ -7,6 +7,7 @@ from typing import Any
 from ..ops import m
 from ..tensor import Tensor
 from .adam import check_adam, decay_of, decayed
+from .optimizer import real
 from .ruled import Plan, Ruled
 from .rules import Rule
 
@@ -97,20 +98,25 @@ class RAdam(Ruled):
 
     def _plan(self, group: dict[str, Any]) -> Plan:
         beta1, beta2 = group["betas"]
-        lr = float(group["lr"])
+        lr = real(group["lr"])
         how, weight = decay_of(group)
         rule = _rule(how, bool(group["maximize"]))
-        rest = (weight, 1 - beta1, float(beta2), 1 - beta2, float(group["eps"]))
+        rest = (weight, 1 - beta1, real(beta2), 1 - beta2, real(group["eps"]))
         most = 2 / (1 - beta2) - 1
 
         def by_step(step: float) -> tuple[float, ...]:
             size = lr / (1 - beta1**step)
             correction = 1 - beta2**step
             length = most - 2 * step * beta2**step / correction
-            if length <= 5.0:
+            traced = isinstance(step, Tensor)
+            if not traced and length <= 5.0:
                 return (size, 0.0, *rest)
             rectified = (length - 4) * (length - 2) * most
-            rectified /= (most - 4) * (most - 2) * length
-            return (0.0, size * correction**0.5 * rectified**0.5, *rest)
+            rectified = rectified / ((most - 4) * (most - 2) * length)
+            adaptive = size * correction**0.5 * rectified**0.5
+            if not traced:
+                return (0.0, adaptive, *rest)
+            few = length <= 5.0
+            return (m.where(few, size, 0.0), m.where(few, 0.0, adaptive), *rest)
 
         return Plan(rule, rule.written[1:], by_step=by_step)

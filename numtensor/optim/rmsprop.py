@@ -7,6 +7,7 @@ from typing import Any
 from ..ops import m
 from ..tensor import Tensor
 from .checks import check_lr, check_positive
+from .optimizer import real
 from .ruled import Plan, Ruled
 from .rules import Rule
 
@@ -111,11 +112,11 @@ class RMSprop(Ruled):
         super().__init__(params, defaults)
 
     def _plan(self, group: dict[str, Any]) -> Plan:
-        alpha, decay = group["alpha"], float(group["weight_decay"])
-        momentum = float(group["momentum"])
+        alpha, decay = group["alpha"], real(group["weight_decay"])
+        momentum = real(group["momentum"])
         rule = _rule(
             decay != 0, momentum > 0, bool(group["centered"]), bool(group["maximize"])
         )
-        lr, eps = float(group["lr"]), float(group["eps"])
-        scalars = (lr, float(alpha), 1 - alpha, eps, decay, momentum)
+        lr, eps = real(group["lr"]), real(group["eps"])
+        scalars = (lr, real(alpha), 1 - alpha, eps, decay, momentum)
         return Plan(rule, rule.written[1:], scalars)

@@ -8,7 +8,7 @@ from ..modes import no_grad
 from ..ops import m
 from ..tensor import Tensor
 from .checks import check_lr, invalid
-from .optimizer import number
+from .optimizer import number, real
 from .ruled import Plan, Ruled, zeros_like
 from .rules import Rule
 
@@ -98,4 +98,4 @@ class Rprop(Ruled):
     def _plan(self, group: dict[str, Any]) -> Plan:
         rule = _rule(bool(group["maximize"]))
         bounds = (*group["etas"], *group["step_sizes"])
-        return Plan(rule, rule.written[1:], tuple(float(b) for b in bounds))
+        return Plan(rule, rule.written[1:], tuple(real(b) for b in bounds))

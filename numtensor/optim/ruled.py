@@ -12,12 +12,15 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
+from ..devices import CPU, Twin, active, tracing
+from ..devices import device as Device
 from ..errors import message
 from ..layout import contiguous_strides, is_dense
 from ..memory import empty
 from ..modes import enable_grad, no_grad
 from ..spec import contiguous_spec, spec
 from ..tensor import Tensor
+from . import recorded
 from .gathering import kept, plain
 from .optimizer import (
     Optimizer,
@@ -31,6 +34,8 @@ from .optimizer import (
 from .rules import Batch, Rule, Update
 
 _updates: dict[Any, Update] = {}
+#: what a state holds as tensors of one element
+COUNTERS = ("step", "mu_product", "eta", "mu")
 
 
 def update_of(rule: Rule) -> Update:
@@ -41,12 +46,19 @@ def update_of(rule: Rule) -> Update:
     return found
 
 
-def counter(value: float) -> Tensor:
+def counter(value: float, on: Device = CPU) -> Tensor:
     """Return a number as states hold it: a tensor of no dims, in host memory."""
-    made = empty(contiguous_spec(counter_dtype(), ()))
+    made = empty(contiguous_spec(counter_dtype(), (), on))
     with no_grad():
         made.fill_(value)
     return made
+
+
+def place_of(p: Tensor) -> Device:
+    """Return where what counts the steps of a parameter is: in host memory, or, while a
+    function is traced, with the parameter."""
+    on = p._spec.device
+    return on if type(on) is Twin else CPU
 
 
 def _counted(own: dict[str, Any], more: float) -> float:
@@ -142,7 +154,7 @@ class Ruled(Optimizer):
             group.setdefault(key, value)
         for p in group["params"]:
             own = self.state.get(p)
-            for key in ("step", "mu_product", "eta", "mu"):
+            for key in COUNTERS:
                 if own and isinstance(own.get(key), (int, float)):
                     own[key] = counter(own[key])
 
@@ -155,7 +167,7 @@ class Ruled(Optimizer):
     def _begin(self, group: dict[str, Any], p: Tensor, own: dict[str, Any]) -> None:
         """Fill the state of a parameter that has none."""
         if self.counts:
-            own["step"] = counter(0.0)
+            own["step"] = counter(0.0, place_of(p))
 
     def _advance(
         self, group: dict[str, Any], own: dict[str, Any], step: float
@@ -185,6 +197,9 @@ class Ruled(Optimizer):
     step.hooked = True  # type: ignore[attr-defined]
 
     def _step(self) -> None:
+        if active[0] and tracing.trace is not None:
+            recorded.step(self)
+            return
         plans = self._plans
         for k, group in enumerate(self.param_groups):
             try:
@@ -196,7 +211,10 @@ class Ruled(Optimizer):
             if not self._quick(group, plan):
                 self._careful(group, plan)
 
-    def _planned(self, k: int, group: dict[str, Any]) -> Plan:
+    def fresh_plan(
+        self, group: dict[str, Any], of: Callable[[Any], Any] = number
+    ) -> Plan:
+        """Return what to do, each option being what `of` makes of it."""
         name = type(self).__name__
         if group.get("differentiable"):
             raise no_history(name)
@@ -209,7 +227,10 @@ class Ruled(Optimizer):
                     "Steps are counted on the host, and are not captured in graphs.",
                 )
             )
-        plan = self._plan({key: number(value) for key, value in group.items()})
+        return self._plan({key: of(value) for key, value in group.items()})
+
+    def _planned(self, k: int, group: dict[str, Any]) -> Plan:
+        plan = self.fresh_plan(group)
         # an option that is a tensor may change unseen: None is equal to no options
         values = self._read(group)
         plan.values = None if any(isinstance(v, Tensor) for v in values) else values
@@ -261,6 +282,45 @@ class Ruled(Optimizer):
             batch.run()
         return True
 
+    def begin(
+        self, group: dict[str, Any], p: Tensor, own: dict[str, Any], plan: Plan
+    ) -> bool:
+        """See that the state of a parameter is whole; return whether it was not."""
+        if not own and (plan.kept or self.counts):
+            self._begin(group, p, own)
+        begun = False
+        for name in plan.kept:
+            if own.get(name) is None:
+                own[name] = zeros_like(p)
+                begun = True
+        return begun
+
+    def prepare(self) -> None:
+        """Make what the state of parameters lacks, as the first step would, so that a
+        traced step finds it.
+
+        What counts steps of a parameter on a device goes there. A parameter whose first
+        step differs from the later ones gets no state.
+        """
+        for group in self.param_groups:
+            plan = self.fresh_plan(group)
+            if plan.first is not None and not self.starts_from_zero(group):
+                continue
+            for p in group["params"]:
+                if not p._requires_grad or not (plan.kept or self.counts):
+                    continue
+                own = self.state[p]
+                self.begin(group, p, own, plan)
+                for key in COUNTERS:
+                    held = own.get(key)
+                    if held is not None and held._spec.device is not p._spec.device:
+                        own[key] = held.to(p._spec.device)
+
+    def starts_from_zero(self, group: dict[str, Any]) -> bool:
+        """Whether the plan for later steps does the first one too, if what is kept
+        begins at 0."""
+        return True
+
     def _careful(
         self, group: dict[str, Any], plan: Plan, counted: bool = False
     ) -> None:
@@ -274,12 +334,8 @@ class Ruled(Optimizer):
             own: dict[str, Any] = {}
             if plan.kept or self.counts:
                 own = self.state[p]
-                if not own:
-                    self._begin(group, p, own)
-                for name in plan.kept:
-                    if own.get(name) is None:
-                        own[name] = zeros_like(p)
-                        chosen = plan.first or plan
+                if self.begin(group, p, own, plan):
+                    chosen = plan.first or plan
             step = 0.0
             if self.counts:
                 step = _counted(own, 0.0 if counted else 1.0)

@@ -53,7 +53,7 @@ class Rule:
         """
         kind = kinds[0]
         given = [cast(values[name], kind) for name in (*self.written, "grad")]
-        numbers = {name: values[name] for name in self.scalars}
+        numbers = {name: cast(values[name], kind) for name in self.scalars}
         results = self.build(*given, **numbers)
         return [cast(r, k) for r, k in zip(results, kinds, strict=True)]
 
@@ -72,7 +72,7 @@ class Row:
         self.on = param.device
         self.n = param.numel
         self.kinds = tuple(s.dtype.name for s in specs)
-        _check(rule, specs)
+        check(rule, specs)
         kinds = self.kinds[:-1]
         named = zip((*rule.written, "grad"), specs, strict=True)
         body = launch.Body(
@@ -110,7 +110,9 @@ class Row:
         )  # fmt: skip
 
 
-def _check(rule: Rule, specs: Sequence[Spec]) -> None:
+def check(rule: Rule, specs: Sequence[Spec]) -> None:
+    """Refuse layouts that a rule cannot update. Raises: DTypeError, ShapeError,
+    DeviceError."""
     param = specs[0]
     if param.dtype.category != FLOAT:
         raise DTypeError(
@@ -161,8 +163,9 @@ class Update:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.run = compiler.runner("rows", "rows")
-        self.count_up = compiler.runner("count_up", "rows")
+        # found with the first row: steps that are traced have none
+        self.run: Any = None
+        self.count_up: Any = None
         self.headers: dict[tuple[Spec, ...], int] = {}
         self.found: dict[tuple[Spec, ...], Row] = {}
         written = len(rule.written)
@@ -175,6 +178,9 @@ class Update:
         """Return the row of these layouts, planning it the first time."""
         found = self.found.get(specs)
         if found is None:
+            if self.run is None:
+                self.run = compiler.runner("rows", "rows")
+                self.count_up = compiler.runner("count_up", "rows")
             if len(self.found) >= 4096:
                 self.found.clear()
                 self.headers.clear()
@@ -196,7 +202,7 @@ class Batch:
 
     def add(self, written: Sequence[Tensor], grad: Tensor) -> None:
         """Take in a parameter, what is kept for it, and its gradient."""
-        grad = self._apart(written, grad)
+        grad = self.apart(written, grad)
         row = self.update.row((*[t._spec for t in written], grad._spec))
         if not row.n:
             return
@@ -209,7 +215,7 @@ class Batch:
         self.rows.append((row, pointers))
         self.storages.append((written, grad))
 
-    def _apart(self, written: Sequence[Tensor], grad: Tensor) -> Tensor:
+    def apart(self, written: Sequence[Tensor], grad: Tensor) -> Tensor:
         """Return the gradient, or a copy if a kernel would overwrite it unread."""
         for t in written:
             if not may_meet(t._storage, grad._storage):

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import message
 from ..tensor import Tensor
 from .checks import check_flags, check_lr, check_positive, invalid
+from .optimizer import real
 from .ruled import Plan, Ruled
 from .rules import Rule
 
@@ -120,10 +121,13 @@ class SGD(Ruled):
         decays = group["weight_decay"] != 0
         momentum = group["momentum"] != 0
         flags = (decays, momentum, bool(group["nesterov"]), bool(group["maximize"]))
-        scalars: tuple[float, ...] = (float(group["lr"]), float(group["weight_decay"]))
+        scalars: tuple[float, ...] = (real(group["lr"]), real(group["weight_decay"]))
         if not momentum:
             return Plan(_rule(*flags, False), (), scalars)
-        scalars += (float(group["momentum"]), 1.0 - group["dampening"])
+        scalars += (real(group["momentum"]), 1.0 - group["dampening"])
         kept = ("momentum_buffer",)
         first = Plan(_rule(*flags, True), kept, scalars)
         return Plan(_rule(*flags, False), kept, scalars, first=first)
+
+    def starts_from_zero(self, group: dict[str, Any]) -> bool:
+        return bool(group["dampening"] == 0)
