@@ -97,6 +97,23 @@ warp_maximum, block_maximum = _words(maximum)
 warp_minimum, block_minimum = _words(minimum)
 
 
+@_compiled(1)
+def warp_first(value):
+    """Return in all lanes the value of the first."""
+    return cuda.shfl_sync(_ALL, value, 0)
+
+
+@_compiled(2)
+def block_first(value, scratch):
+    """Return in all threads the value of the first."""
+    if cuda.threadIdx.x == 0:
+        scratch[0] = value
+    cuda.syncthreads()
+    value = scratch[0]
+    cuda.syncthreads()
+    return value
+
+
 def _comes_before(beats):
     """Return the word that says whether element (y, there) comes before (x, at).
 

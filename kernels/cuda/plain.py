@@ -280,6 +280,21 @@ warp_maximum, block_maximum = _words(np.maximum)
 warp_minimum, block_minimum = _words(np.minimum)
 
 
+def warp_first(value):
+    context = _simulator._get_kernel_context()
+    board = _shown(context, value)
+    value = board[context.threadIdx.x // WARP * WARP]
+    context.syncthreads()
+    return value
+
+
+def block_first(value, scratch):
+    context = _simulator._get_kernel_context()
+    value = _shown(context, value)[0]
+    context.syncthreads()
+    return value
+
+
 def _negated(value):
     # of Python's numbers: the lowest integer of a dtype has no negative
     return -value.item()
