@@ -72,11 +72,16 @@ from .dlpack import from_dlpack as from_dlpack
 from .dlpack import to_dlpack as to_dlpack
 from .factories import empty_strided as empty_strided
 from .factories import scalar_tensor as scalar_tensor
+from .jit.front import jit as jit
+from .jit.front import jit_disabled as jit_disabled
 from .ops.copies import contiguous_format as contiguous_format
 from .ops.copies import preserve_format as preserve_format
 from .ops.naming import align_tensors as align_tensors
 
 globals().update(_FUNCTIONS)
+
+#: PyTorch's name of `jit`; it hides the builtin here
+compile = jit
 
 # PyTorch's other names of dtypes; `bool`, `int` and `float` hide the builtins here,
 # as they do in torch
@@ -89,7 +94,7 @@ float = float32
 from .dtypes import bool_ as bool
 
 #: modules that programs may name without importing them, loaded when they do
-_LATER = ("nn", "optim", "utils", "serialization")
+_LATER = ("func", "nn", "optim", "utils", "serialization")
 #: functions of `nn.functional` that PyTorch has at its top, too
 _FUNCTIONAL = frozenset(
     [
