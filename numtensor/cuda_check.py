@@ -25,8 +25,9 @@ from .kernels.cuda.recorder import Recorder
 from .ops.registry import Declared, everything
 from .tensor import Tensor
 
-#: jobs that are no operators: casts and copies, fills in place, steps of optimisers
-COPIES, FILLS, STEPS = "copies", "fills", "steps"
+#: jobs that are no operators: casts and copies, fills in place, steps of optimisers,
+#: functions that are jitted
+COPIES, FILLS, STEPS, JITTED = "copies", "fills", "steps", "jit"
 #: what stands for its kind in every dtype; the others come in one or two
 _IN_EVERY_DTYPE = (COPIES, FILLS, "add", "sum", "amax", "argmax")
 #: float16 stays on the host
@@ -114,7 +115,7 @@ class _Answering(Recorder):
 def jobs(only: str = "*", every: bool = False) -> list[warmup.Job]:
     """Return the jobs whose name matches `only`; `every` asks for all dtypes."""
     found = []
-    for name in (COPIES, FILLS, STEPS, *everything()):
+    for name in (COPIES, FILLS, STEPS, JITTED, *everything()):
         if fnmatch.fnmatch(name, only):
             wide = every or name in _IN_EVERY_DTYPE
             kinds = _accepted(name) if wide else _usual(name)
@@ -125,8 +126,8 @@ def jobs(only: str = "*", every: bool = False) -> list[warmup.Job]:
 def _accepted(name: str) -> tuple[str, ...]:
     """The dtypes of a job; of an operator that takes all, some may still raise."""
     declared = everything().get(name)
-    if name == STEPS:
-        return _usual(name)
+    if name in (STEPS, JITTED):
+        return ("float32", "float64")
     if declared is None:
         return _NAMES
     if declared.kind == "factory" and declared.samples is not None:
@@ -142,6 +143,8 @@ def _accepted(name: str) -> tuple[str, ...]:
 
 def _usual(name: str) -> tuple[str, ...]:
     """The dtypes that a job must accept."""
+    if name == JITTED:
+        return ("float32",)
     declared = everything().get(name)
     if declared is not None and declared.dtypes.startswith("integer"):
         return ("int64",)
@@ -152,7 +155,10 @@ def _calls(job: warmup.Job) -> Iterator[tuple[Declared | None, warmup.Call]]:
     """Return what to call for a job, with the operator to differentiate, if any."""
     declared = everything().get(job.name)
     if declared is None:
-        found = {COPIES: _copies, FILLS: _fills, STEPS: _steps}[job.name](job.dtype)
+        from .cuda_check_jit import calls
+
+        makers = {COPIES: _copies, FILLS: _fills, STEPS: _steps, JITTED: calls}
+        found = makers[job.name](job.dtype)
         yield from ((None, call) for call in found)
         return
     if declared.kind == "factory":

@@ -262,6 +262,7 @@ class TestJobs:
     def test_come_from_the_table(self):
         names = {job.name for job in cuda_check.jobs()}
         others = {cuda_check.COPIES, cuda_check.FILLS, cuda_check.STEPS}
+        others.add(cuda_check.JITTED)
         assert names == {*everything(), *others}
         assert "nn.functional.relu" in names
 
@@ -318,6 +319,32 @@ def test_no_job_is_skipped_without_a_word():
     for k, kind in ((2, "float32"), (3, "float64")):
         assert said[k].startswith(f"wrong ({kind}) cannot be called: AttributeError")
     assert said[4:] == ["hosted: few numbers"]
+
+
+_JITTED = """
+from numtensor import cuda_check
+kernels, errors, _ = cuda_check.record(cuda_check.jobs(cuda_check.JITTED))
+print(*errors, sep=chr(10))
+for kernel in kernels:
+    print(cuda_check.check.form_of(kernel.source), kernel.name)
+"""
+
+
+def test_jitted_steps_bring_fused_kernels_of_all_forms():
+    done = run("-c", _JITTED)
+    assert done.returncode == 0, done.stderr
+    errors, *lines = done.stdout.splitlines()
+    assert not errors
+    names: dict[str, list[str]] = {}
+    for line in lines:
+        form, _, name = line.rpartition(" ")
+        names.setdefault(form, []).append(name)
+    forms = ("flat", "strided", "tiled", "rows", "warp_rows", "columns")
+    assert {*forms, "thread_sweeps", "warp_sweeps", "block_sweeps"} <= set(names)
+    # several operators in one loop, of the loss, its way back, and the optimiser
+    every = " ".join(sum(names.values(), []))
+    for wanted in ("mse_loss_mean_fill_mse_loss_backward", "_adam", "_sgd"):
+        assert wanted in every
 
 
 # What is printed
