@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ LIVE = {
     "small": "benchmarks.workloads.small",
     "large": "benchmarks.workloads.large",
 }
+JIT = "jit"
 WHOLE: dict[str, tuple[Any, Any, Sequence[str]]] = {
     "import": (programs.import_time, programs.IMPORT, list(FLAVOURS)),
     "linear_fit": (programs.linear_fit, programs.FIT, ["numtensor", "torch"]),
@@ -30,7 +31,7 @@ WHOLE: dict[str, tuple[Any, Any, Sequence[str]]] = {
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line, `libs` a list and `python` a dict."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = [*LIVE, *WHOLE]
+    names = [*LIVE, *WHOLE, JIT]
     add = functools.partial(parser.add_argument, metavar="")
     parser.add_argument("groups", nargs="+", choices=names)
     add("--rounds", type=int, default=9, help="samples of each (default 9)")
@@ -53,8 +54,19 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def chosen(workloads: Iterable[Any], pattern: str) -> list[Any]:
+    """Return those whose name matches the pattern."""
+    return [w for w in workloads if fnmatchcase(w.name, pattern)]
+
+
 def run_group(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one group, print its table, and return it as plain data."""
+    if name == JIT:
+        # imported here for it needs NumPy, as no other group does
+        cases = importlib.import_module("benchmarks.workloads.jit").GROUP.values()
+        measure = importlib.import_module("benchmarks.jit").run_group
+        data: dict[str, Any] = measure(chosen(cases, options.only), options)
+        return data
     libraries, base = options.libs, options.libs[0]
     if name in LIVE:
         make = functools.partial(runner.Worker, module=LIVE[name])
@@ -65,7 +77,7 @@ def run_group(name: str, options: argparse.Namespace) -> dict[str, Any]:
         libraries = [library for library in libraries if library in able]
     results, facts = runner.run(
         name,
-        [w for w in workloads if fnmatchcase(w.name, options.only)],
+        chosen(workloads, options.only),
         libraries,
         lambda lib: make(lib, options.python.get(lib, sys.executable)),
         options.rounds,

@@ -7,6 +7,7 @@ ratio is the median of the ratios of single rounds for the same reason.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -55,14 +56,21 @@ class Worker(Contestant):
     """A library in a live process of its own, spoken to over pipes."""
 
     def __init__(
-        self, library: str, python: str, module: str, seconds: float = SAMPLE
+        self,
+        library: str,
+        python: str,
+        module: str,
+        seconds: float = SAMPLE,
+        flavour: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.flavour, self.seconds = FLAVOURS[library], seconds
+        self.flavour, self.seconds = flavour or FLAVOURS[library], seconds
         self.process = subprocess.Popen(
-            [python, str(WORKER), library, module],
+            [python, str(WORKER), library, module, self.flavour],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
+            env=None if environment is None else {**os.environ, **environment},
         )
         try:
             self.about = self._answer()["about"]

@@ -1,10 +1,13 @@
 """The child: times the workloads of one group in one library, on request.
 
-Run by path, `python worker.py LIBRARY MODULE`, so that any interpreter that has the
-library will do: only the standard library, that library and the module of workloads
-are imported. Requests and answers are lines of JSON on stdin and stdout:
+Run by path, `python worker.py LIBRARY MODULE FLAVOUR`, so that any interpreter that
+has the library will do: only the standard library, that library and the module of
+workloads are imported. Requests and answers are lines of JSON on stdin and stdout:
 {"do": "prepare", "name": ..., "seconds": s} -> {"first": seconds, "repeat": n};
-{"do": "sample"} -> {"seconds": per call}; {"do": "release"} -> {}.
+{"do": "sample"} -> {"seconds": per call}; {"do": "release"} -> {};
+{"do": "first", "name": ...} -> {"first": seconds}, where no more is wanted;
+{"do": "agree", "name": ..., "path": ...} -> {"difference": text}, of a module that
+has `agree`.
 What goes wrong inside a request is answered as {"error": text}.
 """
 
@@ -33,13 +36,14 @@ def timed(run: Callable[[], Any], repeat: int) -> float:
 class Bench:
     """Answers the requests: the callable at hand and its repeat count."""
 
-    def __init__(self, module: Any, flavour: str, group: Any) -> None:
-        self.module, self.flavour, self.group = module, flavour, group
+    def __init__(self, module: Any, flavour: str, texts: Any) -> None:
+        self.module, self.flavour, self.group = module, flavour, texts.GROUP
+        self.compare = getattr(texts, "agree", None)
         self.run: Callable[[], Any] = lambda: None
         self.repeat = 1
 
-    def prepare(self, name: str, seconds: float) -> dict[str, Any]:
-        """Make the data, time the first call, fit the repeat count to `seconds`."""
+    def first(self, name: str) -> dict[str, Any]:
+        """Make the data and time the first call."""
         call = self.group[name].make(self.flavour, self.module)
         start = time.perf_counter_ns()
         result = call()
@@ -49,7 +53,11 @@ class Bench:
             result.block_until_ready()
         first = (time.perf_counter_ns() - start) * 1e-9
         self.run = (lambda: call().block_until_ready()) if lazy else call
-        del result
+        return {"first": first}
+
+    def prepare(self, name: str, seconds: float) -> dict[str, Any]:
+        """Make the data, time the first call, fit the repeat count to `seconds`."""
+        first = self.first(name)["first"]
         # A second or third call may compile, too (the second epoch is the first that
         # has a gradient to clear), and would be taken for the cost of a call.
         timed(self.run, 5)
@@ -63,13 +71,18 @@ class Bench:
         """Time the prepared workload once more."""
         return {"seconds": timed(self.run, self.repeat) / self.repeat}
 
+    def agree(self, name: str, path: str) -> dict[str, Any]:
+        """Compare a workload's results with those in a file, or write them there."""
+        case = self.group[name]
+        return {"difference": self.compare(case, self.flavour, self.module, path)}
+
     def release(self) -> dict[str, Any]:
         """Let go of the workload's data."""
         self.run = lambda: None
         return {}
 
 
-def main(library: str, group_module: str) -> None:
+def main(library: str, group_module: str, flavour: str) -> None:
     """Answer requests on stdin until it closes."""
     # Answers get a private descriptor, so that a library's prints cannot mix in.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -85,8 +98,7 @@ def main(library: str, group_module: str) -> None:
     # The checkout is on the path only while the workloads load: the library must be
     # the installed one, not a folder that happens to stand beside this package.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    flavour = importlib.import_module("benchmarks.workloads").FLAVOURS[library]
-    group = importlib.import_module(group_module).GROUP
+    texts = importlib.import_module(group_module)
     del sys.path[0]
 
     def describe() -> dict[str, Any]:
@@ -99,7 +111,7 @@ def main(library: str, group_module: str) -> None:
     answer(describe)
     if library in sys.modules:
         name = "jax.numpy" if flavour == "jax" else library
-        bench = Bench(importlib.import_module(name), flavour, group)
+        bench = Bench(importlib.import_module(name), flavour, texts)
         for request in sys.stdin:
             arguments = json.loads(request)
             answer(getattr(bench, arguments.pop("do")), **arguments)
