@@ -95,7 +95,11 @@ CPU = device("cpu")
 
 
 class Twin(device):
-    """What stands for a device while a function is traced: equal to itself alone."""
+    """What stands for a device while a function is traced.
+
+    Equal to the device for who compares them, but never found in its place: they have
+    different hashes, and so have specs.
+    """
 
     __slots__ = ("real",)
 
@@ -106,7 +110,7 @@ class Twin(device):
         object.__setattr__(self, "real", real)
 
     def __eq__(self, other: object) -> bool:
-        return self is other
+        return self is other or self.real == other
 
     __hash__ = object.__hash__
 

@@ -205,3 +205,28 @@ def test_on_a_device(name):
     for n in (3, 5, 2, 3):
         x = nt.randn(n, 4).to("cuda")
         close(step(x), eager(x), 1e-4)
+
+
+def test_plain_values_are_told_apart_by_what_they_are():
+    @nt.jit
+    def shifted(x, value):
+        return nt.copysign(x, value) if value == value else x * 0
+
+    x = nt.ones(3)
+    assert shifted(x, 0.0).tolist() == [1, 1, 1]
+    assert shifted(x, -0.0).tolist() == [-1, -1, -1]
+    assert shifted(x, 0).tolist() == [1, 1, 1]
+    nan = float("nan")
+    for _ in range(3):
+        assert shifted(x, nan).tolist() == [0, 0, 0]
+    assert len(shifted._specials) == 4
+
+
+def test_a_traced_tensor_is_on_the_device_that_it_is_on():
+    where = nt.device("cpu")
+
+    @nt.jit
+    def chosen(x):
+        return x + 1 if x.device == where and x.device != nt.device("cuda", 0) else x
+
+    assert chosen(nt.ones(2)).tolist() == [2, 2]

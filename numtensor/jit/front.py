@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import devices, dtypes
-from ..errors import message
+from ..errors import message, warn
 from ..tensor import Tensor
 from . import nesting, notice
 
@@ -132,6 +132,15 @@ class Jitted:
             return self.__wrapped__(*args, **kwargs)
         special = self._special(args, kwargs)
         result = special.replay(args, kwargs)
+        if result is MISS:
+            warn(
+                message(
+                    "jit",
+                    f"{self!r}, which changes what it was traced with",
+                    "a function whose next call can be like the last",
+                    "It runs eagerly, and is traced again at each call.",
+                )
+            )
         if result is MISS or result is OVERLAP:
             return self.__wrapped__(*args, **kwargs)
         return result
@@ -223,26 +232,22 @@ class Jitted:
         if times < 1:
             raise ValueError(message("repeat", f"{times}", "a positive integer"))
         result = self(*args, **kwargs)
-        left = times - 1
-        while left and not _state.disabled and devices.tracing.trace is None:
-            special = self._match(args, kwargs)
-            if special is None or not special.repeats:
-                break
-            found = special.again(left, args, kwargs)
-            if found is MISS or found is OVERLAP:
-                break
-            return found
-        if left:
-            result = self(*args, **kwargs)
-            left -= 1
-        special = None if _state.disabled else self._match(args, kwargs)
-        if left and special is not None and special.repeats:
-            found = special.again(left, args, kwargs)
-            if found is not MISS and found is not OVERLAP:
+        for left in range(times - 1, 0, -1):
+            found = self._again(left, args, kwargs)
+            if found is not MISS:
                 return found
-        for _ in range(left):
             result = self(*args, **kwargs)
         return result
+
+    def _again(self, times: int, args: Any, kwargs: Any) -> Any:
+        """Run the loop natively; MISS where that cannot be, or not yet."""
+        if _state.disabled or devices.tracing.trace is not None:
+            return MISS
+        special = self._match(args, kwargs)
+        if special is None or not special.repeats:
+            return MISS
+        found = special.again(times, args, kwargs)
+        return MISS if found is OVERLAP else found
 
     def _match(self, args: Any, kwargs: Any) -> Special | None:
         for special in self._specials:

@@ -111,7 +111,7 @@ class Reached:
     def function(self, function: Any) -> None:
         """Walk what a function can reach by itself."""
         if isinstance(function, types.MethodType):
-            self._open(function.__self__, self.name(function.__self__))
+            self.open(function.__self__, self.name(function.__self__))
             function = function.__func__
         if isinstance(function, functools.partial):
             self.function(function.func)
@@ -119,7 +119,7 @@ class Reached:
                 self._pin(value)
             return
         if not isinstance(function, types.FunctionType):
-            self._open(function, self.name(function))
+            self.open(function, self.name(function))
             return
         if id(function) in self._seen or _is_library(function.__module__):
             return
@@ -162,7 +162,7 @@ class Reached:
         if _is_split(value):
             self._parts(slot)
             return
-        self._open(value, self.name(value) if _has_identity(value) else text)
+        self.open(value, self.name(value) if _has_identity(value) else text)
 
     def _parts(self, slot: Slot) -> None:
         """Walk the elements of a tuple, each for itself: who puts another tuple there
@@ -173,15 +173,15 @@ class Reached:
             if _is_split(held):
                 self._parts(part)
             else:
-                self._open(held, self.name(held) if _has_identity(held) else part.text)
+                self.open(held, self.name(held) if _has_identity(held) else part.text)
 
     def _pin(self, value: Any) -> None:
         """Walk what is held where nothing else can be put."""
         if isinstance(value, Tensor):
             self._held.add(id(value))
-        self._open(value, self.name(value))
+        self.open(value, self.name(value))
 
-    def _open(self, value: Any, text: str) -> None:
+    def open(self, value: Any, text: str) -> None:
         """Walk what a value leads to; `text` names it in checks."""
         if isinstance(value, Tensor):
             if id(value) not in self._seen:
@@ -215,7 +215,7 @@ class Reached:
             for key, held in list(value.items()):
                 shown = repr(key) if type(key) in (str, int, bool) else self.name(key)
                 if isinstance(key, Tensor):
-                    self._open(key, shown)
+                    self.open(key, shown)
                 self._slot(value, key, f"{text}[{shown}]", held)
             return
         self._object(value, text)
@@ -313,15 +313,19 @@ class Reached:
                 yield f"len({slot.text}) != {len(slot.value)}"
             elif k in loose:
                 yield f"type({slot.text}) is not float"
-            elif _has_identity(slot.value):
-                yield f"{slot.text} is not {self.name(slot.value)}"
             else:
-                known = self.name(slot.value)
-                kind = self.name(type(slot.value))
-                yield (
-                    f"({slot.text} is not {known} and (type({slot.text}) is not {kind} "
-                    f"or {slot.text} != {known}))"
-                )
+                yield self.differs(slot.text, slot.value)
+
+    def differs(self, text: str, value: Any) -> str:
+        """Return an expression that is true if `text` reads another plain value, or
+        another object, than this."""
+        known = self.name(value)
+        if _has_identity(value):
+            return f"{text} is not {known}"
+        kind = self.name(type(value))
+        # zeros of both signs are equal, and divide into different infinities
+        unequal = f"repr({text}) != '{value!r}'" if value == 0 else f"{text} != {known}"
+        return f"({text} is not {known} and (type({text}) is not {kind} or {unequal}))"
 
     def check_rates(self, placed: Mapping[int, Any]) -> None:
         """Raise TraceError where the function has changed what an optimiser is set to:

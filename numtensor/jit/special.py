@@ -153,16 +153,8 @@ class Special:
                     checks.append(f"{text} is not {known}")
             elif text in loose:
                 checks.append(f"type({text}) is not float")
-            elif isinstance(value, (bool, type(None))):
-                checks.append(f"{text} is not {value}")
-            elif isinstance(value, (int, float, str, bytes)):
-                kind = type(value).__name__
-                known = self._name(value)
-                if type(value).__module__ != "builtins":
-                    kind = self._name(type(value))
-                checks.append(f"type({text}) is not {kind} or {text} != {known}")
             else:
-                checks.append(f"{text} is not {self._name(value)}")
+                checks.append(done.reached.differs(text, value))
         checks += self._reached(seen)
         checks += done.reached.checks(done.loose)
         grads = {id(h.grad) for h in done.trace.captured if h.grad is not None}

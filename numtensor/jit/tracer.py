@@ -67,7 +67,6 @@ class Traced:
     reached: Reached
     nodes: list[Node]
     arguments: list[tuple[str, Any]]  # text and value of every leaf of the arguments
-    argument_tensors: dict[int, str]
     layout: Any  # of the arguments
     result: Any  # as returned, leaves being Made, Captured, Number or plain
     effects: list[Effect]
@@ -108,26 +107,16 @@ def trace(
     leaves = nesting.leaves(args, kwargs)
     done.arguments = leaves
     done.layout = nesting.layout(args, kwargs)
-    reached = done.reached = Reached()
-    reached.function(function)
-    own = [(text, v) for text, v in leaves if isinstance(v, Tensor)]
-    for text, value in leaves:
-        if not isinstance(value, Tensor):
-            reached._open(value, text)
-    done.argument_tensors = {}
-    for text, value in own:
-        done.argument_tensors.setdefault(id(value), text)
+    reached = _reached(function, leaves)
     for optimizer in reached.optimizers:
         optimizer.prepare()
-    if reached.optimizers:  # with what has just been made
-        reached = done.reached = Reached()
-        reached.function(function)
-        for text, value in leaves:
-            if not isinstance(value, Tensor):
-                reached._open(value, text)
-    on = done.on = device_of([v for _, v in own] or reached.tensors)
+    if reached.optimizers:  # again, with what has just been made
+        reached = _reached(function, leaves)
+    done.reached = reached
+    own = [v for _, v in leaves if isinstance(v, Tensor)]
+    on = done.on = device_of(own or reached.tensors)
     made = done.trace = Trace(on)
-    given = {id(v): v for _, v in own}
+    given = {id(t): t for t in own}
     given |= {id(t): t for t in reached.tensors}
     asked = [False]
     done.numbers = []
@@ -186,6 +175,18 @@ def trace(
         for slot, value in replaced:
             slot.put(value)
         made.release()
+
+
+def _reached(
+    function: Callable[..., Any], leaves: Sequence[tuple[str, Any]]
+) -> Reached:
+    """Return what the function, and objects among its arguments, lead to."""
+    found = Reached()
+    found.function(function)
+    for text, value in leaves:
+        if not isinstance(value, Tensor):
+            found.open(value, text)
+    return found
 
 
 class Asked(Exception):
